@@ -1,0 +1,39 @@
+/** `.spec` is pure, `.db.spec` uses real Postgres, NATS and Redis, `.e2e` runs the whole system. */
+const shared = {
+  testEnvironment: 'node',
+  // Sources are read directly through the `studio-src` export condition: no build before a test.
+  testEnvironmentOptions: { customExportConditions: ['studio-src', 'node', 'require', 'default'] },
+  modulePathIgnorePatterns: ['/dist/', '/\\.cache/', '/\\.data/', '/\\.nx/'],
+  transform: {
+    '^.+\\.(t|j|mj)s$': [
+      '@swc/jest',
+      {
+        swcrc: false,
+        sourceMaps: 'inline',
+        module: { type: 'commonjs' },
+        jsc: {
+          target: 'es2022',
+          parser: { syntax: 'typescript', decorators: true },
+          transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
+          keepClassNames: true,
+        },
+      },
+    ],
+  },
+  // The only ESM-only packages the sources import.
+  transformIgnorePatterns: ['/node_modules/(?!(@scure|@noble)/)'],
+};
+
+module.exports = {
+  maxWorkers: 2,
+  projects: [
+    { ...shared, displayName: 'spec', testMatch: ['**/*.spec.ts'], testPathIgnorePatterns: ['\\.db\\.spec\\.ts$'] },
+    {
+      ...shared,
+      displayName: 'db',
+      testMatch: ['**/*.db.spec.ts', '**/*.e2e.ts'],
+      globalSetup: '<rootDir>/tools/launcher/src/servers/jest-setup.ts',
+      globalTeardown: '<rootDir>/tools/launcher/src/servers/jest-teardown.ts',
+    },
+  ],
+};
