@@ -1,0 +1,96 @@
+/**
+ * The words of the system.
+ *
+ * - **job**: one piece of work that a client submitted: train a LoRA, or render images with one.
+ * - **attempt**: one dispatch of a job to one miner. A job may need several; exactly one can be accepted.
+ * - **lease**: a worker's right to move a job, bounded in database time; `leaseNo` fences writes of an earlier holder.
+ * - **miner**: an untrusted HTTP endpoint, known by its **hotkey** (sr25519, SS58). Its **operator** owns it.
+ * - **reference**: a trusted, unpaid miner on which audits are replayed.
+ * - **award / reversal**: the ledger entries that give and take a miner's points.
+ * - **epoch**: the interval between two snapshots of the scores.
+ */
+
+export type JobKind = 'lora-training' | 'lora-inference';
+
+/** `ref-sep-v1`: the deterministic CPU reference engine. `flux`: diffusion on GPUs, not bit-equal across machines. */
+export type Engine = 'ref-sep-v1' | 'flux';
+
+export type JobState = 'queued' | 'running' | 'awaiting-callback' | 'succeeded' | 'failed' | 'cancelled' | 'expired';
+
+/**
+ * `open` is the only state that can still change. `accepted` is the attempt whose result the job has (at most one a job);
+ * `invalid`: a result came and failed a check; `failed`: no result; `busy`: 429, no penalty, the turn is used;
+ * `timeout`: the deadline of the kind passed; `superseded`: another attempt won, nothing is held against the miner;
+ * `cancelled`: the client took the job back, likewise.
+ */
+export type AttemptState = 'open' | 'accepted' | 'invalid' | 'failed' | 'busy' | 'timeout' | 'superseded' | 'cancelled';
+
+/** Who an unsuccessful attempt is held against. Only `miner` counts. */
+export type Blame = 'none' | 'miner' | 'network' | 'ours';
+
+/** A stored file, known by the SHA-256 (64 lowercase hex digits) of its bytes. */
+export interface ArtifactRef {
+  sha256: string;
+  bytes: number;
+  contentType: string;
+}
+
+/** A stored image. `pixelHash` = SHA-256 over `width|height|` and the decoded RGB bytes: PNG bytes differ between encoders. */
+export interface ImageRef extends ArtifactRef {
+  width: number;
+  height: number;
+  pixelHash: string;
+}
+
+/** A stored LoRA. `tensorHash` = SHA-256 over the sorted tensors' names, shapes and bytes, without metadata. */
+export interface LoraRef extends ArtifactRef {
+  rank: number;
+  tensorHash: string;
+}
+
+/** Image to train on: canonicalised once by the orchestrator, so that every miner sees the same pixels. */
+export interface TrainingInput {
+  image: ImageRef;
+  /** Side of the square the image was resized to, in pixels. */
+  resolution: number;
+  steps: number;
+  rank: number;
+  /** 0 … 2³²−1; never null: a miner that picks its own seed could not be replayed. */
+  seed: number;
+}
+
+export interface InferenceInput {
+  lora: LoraRef;
+  prompt: string;
+  width: number;
+  height: number;
+  seed: number;
+  /** Strength of the LoRA: 0 gives the base model, 1 the adapter as trained. */
+  loraScale: number;
+  /** How far prompt and seed bend the picture, 0 … 1. */
+  warp: number;
+  numImages: number;
+}
+
+export type JobInput = TrainingInput | InferenceInput;
+
+export interface TrainingResult {
+  lora: LoraRef;
+}
+
+export interface InferenceResult {
+  images: ImageRef[];
+}
+
+export type JobResult = TrainingResult | InferenceResult;
+
+/** Restricts who may do a job. Used by audits, which ask one miner or avoid an operator. */
+export interface RoutingRule {
+  onlyHotkey?: string;
+  excludeOperators?: string[];
+}
+
+export interface JobFailure {
+  code: string;
+  message: string;
+}

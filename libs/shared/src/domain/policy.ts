@@ -1,0 +1,94 @@
+/**
+ * The policy: every number that decides a score, in one versioned record. Ledger rows, draws and snapshots carry its
+ * version, so that a score can be recomputed from an export years later. A change is a new version, never an edit.
+ */
+export interface Policy {
+  version: number;
+  /** Share of T_max after which a result earns nothing (seed §3.1). */
+  latencyCutoffShare: number;
+  /** Whether network time is taken off the measured latency; `false` reads the seed's "factored in" as "included". */
+  networkCredit: boolean;
+  /** Epochs whose awards count towards a score; 0 = since the beginning. */
+  windowEpochs: number;
+  /** Epochs after its own in which an award can still be reversed. */
+  finalityEpochs: number;
+  /** T of the softmax over win rates; 0.0015 ≤ T ≤ 1000. */
+  temperature: number;
+  /** Blocks of an epoch and milliseconds of a block: 360 × 12 s = 72 min (the seed's "20 minutes" would be 3 333 ms a block). */
+  epochBlocks: number;
+  blockMs: number;
+  /** How long a closing epoch waits for drawn audits before the undecided ones end as inconclusive, in ms. */
+  closeBoundMs: number;
+  maxAttempts: number;
+  leaseMs: number;
+  /** Epochs that a quarantine lasts. */
+  quarantineEpochs: number;
+  audit: AuditPolicy;
+}
+
+export interface AuditPolicy {
+  /** q = 1 for this many first jobs of a (miner, kind). */
+  probationJobs: number;
+  baseRate: number;
+  /** Rate once the Wilson lower bound of the pass rate reaches `trustedWilson`. */
+  trustedRate: number;
+  trustedWilson: number;
+  wilsonZ: number;
+  /** Fewest audits per (miner, kind) and epoch; filled with the lowest `u` among undrawn jobs. */
+  floorPerEpoch: number;
+  /** Detection power of a judge: 1 with a trusted reference, 0.51 for a quorum of peers (audit.md). */
+  kappaReference: number;
+  kappaQuorum: number;
+  /** log-likelihood steps of the CUSUM for p₀ = 0.001 against p₁ = 0.05. */
+  cusumFail: number;
+  cusumPass: number;
+  cusumThreshold: number;
+  /** Mean of the exponential delay before an audit job is sent, in ms. */
+  meanDelayMs: number;
+  /** |cosine| of ΔW at or above which two adapters of different training images are one copied from the other. */
+  copyCosine: number;
+}
+
+/** The defaults of incentive.md and audit.md. */
+export const DEFAULT_POLICY: Policy = {
+  version: 1,
+  latencyCutoffShare: 0.9,
+  networkCredit: true,
+  windowEpochs: 20,
+  finalityEpochs: 2,
+  temperature: 0.075,
+  epochBlocks: 360,
+  blockMs: 12_000,
+  closeBoundMs: 600_000,
+  maxAttempts: 3,
+  leaseMs: 15_000,
+  quarantineEpochs: 20,
+  audit: {
+    probationJobs: 20,
+    baseRate: 0.1,
+    trustedRate: 0.05,
+    trustedWilson: 0.97,
+    wilsonZ: 1.645,
+    floorPerEpoch: 3,
+    kappaReference: 1,
+    kappaQuorum: 0.51,
+    cusumFail: 3.912,
+    cusumPass: -0.0503,
+    cusumThreshold: 11,
+    meanDelayMs: 120_000,
+    copyCosine: 0.98,
+  },
+};
+
+/** The policy of `npm start`: the same mechanism at a pace a person can watch. */
+export const DEMO_POLICY: Policy = {
+  ...DEFAULT_POLICY,
+  version: 1_000,
+  closeBoundMs: 60_000,
+  leaseMs: 5_000,
+  audit: { ...DEFAULT_POLICY.audit, probationJobs: 3, meanDelayMs: 300 },
+};
+
+export function epochMs(policy: Policy): number {
+  return policy.epochBlocks * policy.blockMs;
+}
