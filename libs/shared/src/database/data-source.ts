@@ -1,0 +1,45 @@
+import { DataSource } from 'typeorm';
+import { TRANSACTION_BOUND_MS } from './grants';
+import { Initial1763800000001 } from './migrations/0001-initial';
+
+/** The one migration history, oldest first. */
+export const MIGRATIONS = [Initial1763800000001];
+
+export interface DataSourceOptions {
+  url: string;
+  /** Shown in pg_stat_activity. */
+  name: string;
+  /** Connections of the pool; 4–6 a process are enough (performance.md). */
+  poolSize?: number;
+  onError?: (error: Error) => void;
+}
+
+/**
+ * A pool for one service. `onError` hears of connections lost while idle: without a handler a restart of the
+ * database would end the process. Statements and idle transactions are bounded, which lets readers of "what finished
+ * since" know when nothing older can appear any more.
+ */
+export function createDataSource({
+  url,
+  name,
+  poolSize = 6,
+  onError = () => undefined,
+}: DataSourceOptions): DataSource {
+  return new DataSource({
+    type: 'postgres',
+    url,
+    applicationName: name,
+    poolSize,
+    connectTimeoutMS: 3_000,
+    poolErrorHandler: onError,
+    migrations: MIGRATIONS,
+    migrationsTableName: 'migrations',
+    schema: 'studio',
+    installExtensions: false,
+    extra: {
+      statement_timeout: TRANSACTION_BOUND_MS,
+      idle_in_transaction_session_timeout: TRANSACTION_BOUND_MS,
+      keepAlive: true,
+    },
+  });
+}
