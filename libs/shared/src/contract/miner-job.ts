@@ -1,0 +1,172 @@
+/**
+ * The native miner contract, v1. The orchestrator POSTs `MinerJobRequest` as JSON to `{endpoint}/v1/jobs`; the miner
+ * answers 200 with `multipart/form-data` (part `manifest`, JSON `MinerManifest`, then one part per file), or 202 and
+ * later POSTs the same multipart form to `callback.url`.
+ *
+ * 429: busy, no penalty, but the turn is used. Anything else, 422 on an input that the schema allows included, is a
+ * failed attempt. `job_id` + `attempt` is the idempotency key: a repeated request joins the running one or gets the
+ * stored result; it is never run twice.
+ */
+import { Type } from 'class-transformer';
+import {
+  ArrayMaxSize,
+  IsArray,
+  IsIn,
+  IsInt,
+  IsNumber,
+  IsObject,
+  IsOptional,
+  IsString,
+  IsUUID,
+  Matches,
+  Max,
+  Min,
+  ValidateNested,
+} from 'class-validator';
+import type { Engine, JobKind } from '../domain/job';
+import { ENGINES, JOB_KINDS } from '../domain/task-kinds';
+
+export const CALLBACK_SECRET_HEADER = 'x-callback-secret';
+export const MANIFEST_PART = 'manifest';
+export const LORA_PART = 'lora';
+/** Images are parts `image_0`, `image_1`, … in order. */
+export const imagePart = (index: number): string => `image_${index}`;
+
+/** An input file: fetched from `url` with GET and no credentials; `sha256` of its bytes is what it must be. */
+export class InputFile {
+  @IsString()
+  url!: string;
+
+  @Matches(/^[0-9a-f]{64}$/)
+  sha256!: string;
+
+  @IsInt()
+  @Min(1)
+  bytes!: number;
+}
+
+export class MinerTrainingInput {
+  /** A square RGB PNG of `resolution` × `resolution` pixels. */
+  @ValidateNested()
+  @Type(() => InputFile)
+  image!: InputFile;
+
+  @IsInt()
+  resolution!: number;
+
+  @IsInt()
+  @Min(1)
+  steps!: number;
+
+  @IsInt()
+  @Min(1)
+  rank!: number;
+
+  @IsInt()
+  @Min(0)
+  @Max(2 ** 32 - 1)
+  seed!: number;
+}
+
+export class MinerInferenceInput {
+  @ValidateNested()
+  @Type(() => InputFile)
+  lora!: InputFile;
+
+  @IsString()
+  prompt!: string;
+
+  @IsInt()
+  width!: number;
+
+  @IsInt()
+  height!: number;
+
+  @IsInt()
+  @Min(0)
+  @Max(2 ** 32 - 1)
+  seed!: number;
+
+  @IsNumber()
+  lora_scale!: number;
+
+  @IsNumber()
+  warp!: number;
+
+  /** Image i is rendered with seed (seed + i) mod 2³². */
+  @IsInt()
+  @Min(1)
+  num_images!: number;
+}
+
+export class MinerCallback {
+  @IsString()
+  url!: string;
+
+  /** Sent back in the header `x-callback-secret`. */
+  @IsString()
+  secret!: string;
+}
+
+export class MinerJobRequest {
+  @IsUUID()
+  job_id!: string;
+
+  @IsInt()
+  @Min(1)
+  attempt!: number;
+
+  @IsIn(JOB_KINDS)
+  kind!: JobKind;
+
+  @IsIn(ENGINES)
+  engine!: Engine;
+
+  /** MinerTrainingInput or MinerInferenceInput, by `kind`. */
+  @IsObject()
+  input!: MinerTrainingInput | MinerInferenceInput;
+
+  /** T_max: later results are worth nothing, and the connection is closed. */
+  @IsInt()
+  @Min(1)
+  timeout_ms!: number;
+
+  @ValidateNested()
+  @Type(() => MinerCallback)
+  callback!: MinerCallback;
+}
+
+/** Part `manifest` of a result, in a 200 reply or a callback. */
+export class MinerManifest {
+  @IsUUID()
+  job_id!: string;
+
+  @IsInt()
+  @Min(1)
+  attempt!: number;
+
+  @IsIn(['completed', 'failed'])
+  status!: 'completed' | 'failed';
+
+  @IsOptional()
+  @IsString()
+  error?: string;
+
+  /** Names of the file parts that follow. */
+  @IsArray()
+  @ArrayMaxSize(8)
+  @IsString({ each: true })
+  files!: string[];
+}
+
+/** 202: the result will come by callback. */
+export interface MinerAcceptance {
+  accepted: true;
+  job_id: string;
+  attempt: number;
+}
+
+/** `GET {endpoint}/v1/capacity`. */
+export interface MinerCapacity {
+  kinds: Partial<Record<JobKind, { engines: Engine[]; slots: number }>>;
+}

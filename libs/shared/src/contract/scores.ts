@@ -1,0 +1,70 @@
+/** What validators read, over HTTP and from the stream SCORES. Points are millionths as decimal strings. */
+import type { JobKind } from '../domain/job';
+import type { Policy } from '../domain/policy';
+
+export interface ScoreEvent {
+  /** 1, 2, 3, … without a gap. */
+  seq: number;
+  type: 'award' | 'reversal' | 'snapshot';
+  epoch: number;
+  at: string;
+  /** award and reversal: */
+  id?: string;
+  hotkey?: string;
+  kind?: JobKind;
+  job_id?: string;
+  points?: string;
+  reason?: string;
+  policy_version?: number;
+  /** snapshot: SHA-256 of the body that `GET /v1/snapshots/{epoch}` serves. */
+  sha256?: string;
+}
+
+/** `GET /v1/scores/events?after=&limit=`. */
+export interface ScoreEventPage {
+  events: ScoreEvent[];
+  /** Number of the newest event there is; ask again while the last one received is lower. */
+  last_seq: number;
+}
+
+export interface MinerScore {
+  hotkey: string;
+  points: string;
+  points_by_kind: Record<JobKind, string>;
+  valid_jobs: number;
+  win_rate: number;
+  /** Softmax share; the shares of all scored miners sum to 1. */
+  weight: number;
+  u16: number;
+}
+
+/** `GET /v1/snapshots/{epoch}`: canonical JSON (RFC 8785), immutable. */
+export interface Snapshot {
+  epoch: number;
+  /** Entries up to this number with an epoch inside the window make the scores. */
+  ledger_seq: number;
+  policy: Policy;
+  outcome: 'OK' | 'NO_SCORES';
+  /** By hotkey, ascending. */
+  miners: MinerScore[];
+  draw: { commitment: string; secret: string };
+  opened_at: string;
+  closing_at: string;
+}
+
+/** `GET /v1/scores`: as the snapshot's, of the open epoch so far. */
+export interface ScoreBoard {
+  epoch: number;
+  last_seq: number;
+  miners: MinerScore[];
+}
+
+/** `GET /v1/epochs/current`. */
+export interface EpochView {
+  epoch: number;
+  state: 'open' | 'closing' | 'closed';
+  commitment: string;
+  opened_at: string;
+  closing_at: string | null;
+  closed_at: string | null;
+}

@@ -1,0 +1,147 @@
+/**
+ * A job handed in: over HTTP by a client (`SubmitJobBody`, inputs by URL), over NATS by the auditor (`SubmitJobCommand`,
+ * the stored input of an earlier job, so that a replay asks for exactly the same work).
+ */
+import { Type } from 'class-transformer';
+import {
+  IsArray,
+  IsIn,
+  IsInt,
+  IsNumber,
+  IsObject,
+  IsOptional,
+  IsString,
+  IsUUID,
+  Length,
+  Max,
+  MaxLength,
+  Min,
+  MinLength,
+  ValidateNested,
+} from 'class-validator';
+import type { Engine, JobInput, JobKind, JobState, RoutingRule } from '../domain/job';
+import { ENGINES, JOB_KINDS } from '../domain/task-kinds';
+
+export const MAX_SEED = 2 ** 32 - 1;
+/** fal's clients send prompts up to a few thousand characters; more is not a prompt. */
+export const MAX_PROMPT_LENGTH = 4_000;
+/** A data URI of a 10 MiB photograph. */
+export const MAX_IMAGE_URL_LENGTH = 15 * 1024 * 1024;
+
+/** Shape of `input` for `lora-training`. Numeric ranges per engine are in domain/task-kinds.ts. */
+export class TrainingRequest {
+  /** The photograph: a `data:` URI, or the URL that uploading it returned. */
+  @IsString()
+  @MinLength(1)
+  @MaxLength(MAX_IMAGE_URL_LENGTH)
+  image_url!: string;
+
+  @IsOptional()
+  @IsInt()
+  resolution?: number;
+
+  @IsOptional()
+  @IsInt()
+  steps?: number;
+
+  @IsOptional()
+  @IsInt()
+  rank?: number;
+
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_SEED)
+  seed?: number;
+}
+
+/** Shape of `input` for `lora-inference`. */
+export class InferenceRequest {
+  /** The LoRA: the URL in the result of a training job, or that uploading one returned. */
+  @IsString()
+  @Length(1, 2_048)
+  lora_url!: string;
+
+  @IsString()
+  @MaxLength(MAX_PROMPT_LENGTH)
+  prompt!: string;
+
+  @IsOptional()
+  @IsInt()
+  width?: number;
+
+  @IsOptional()
+  @IsInt()
+  height?: number;
+
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_SEED)
+  seed?: number;
+
+  @IsOptional()
+  @IsNumber({ allowNaN: false, allowInfinity: false })
+  @Min(0)
+  @Max(2)
+  lora_scale?: number;
+
+  @IsOptional()
+  @IsNumber({ allowNaN: false, allowInfinity: false })
+  @Min(0)
+  @Max(1)
+  warp?: number;
+
+  @IsOptional()
+  @IsInt()
+  num_images?: number;
+}
+
+/** `POST /v1/jobs`. `input` is validated as TrainingRequest or InferenceRequest once `kind` is known. */
+export class SubmitJobBody {
+  @IsIn(JOB_KINDS)
+  kind!: JobKind;
+
+  @IsIn(ENGINES)
+  engine!: Engine;
+
+  @IsObject()
+  input!: Record<string, unknown>;
+}
+
+export class RoutingRuleMessage implements RoutingRule {
+  @IsOptional()
+  @IsString()
+  onlyHotkey?: string;
+
+  @IsOptional()
+  @IsArray()
+  @IsString({ each: true })
+  excludeOperators?: string[];
+}
+
+/** `querier.jobs.submit`. */
+export class SubmitJobCommand {
+  /** The same key always gives the same job. */
+  @IsUUID()
+  idempotencyKey!: string;
+
+  @IsIn(JOB_KINDS)
+  kind!: JobKind;
+
+  @IsIn(ENGINES)
+  engine!: Engine;
+
+  /** Exactly as the replayed job's row has it. */
+  @IsObject()
+  input!: JobInput;
+
+  @ValidateNested()
+  @Type(() => RoutingRuleMessage)
+  routing!: RoutingRuleMessage;
+}
+
+export interface SubmitJobReply {
+  jobId: string;
+  state: JobState;
+}
