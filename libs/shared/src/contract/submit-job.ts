@@ -22,6 +22,9 @@ import {
 import type { Engine, JobInput, JobKind, JobState, RoutingRule } from '../domain/job';
 import { ENGINES, JOB_KINDS } from '../domain/task-kinds';
 
+/** Owner of every job that enters over NATS. Only the auditor's tables know which of them are replays. */
+export const HOUSE_CLIENT_ID = '00000000-0000-7000-8000-000000000001';
+
 export const MAX_SEED = 2 ** 32 - 1;
 /** fal's clients send prompts up to a few thousand characters; more is not a prompt. */
 export const MAX_PROMPT_LENGTH = 4_000;

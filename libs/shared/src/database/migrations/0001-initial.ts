@@ -135,8 +135,11 @@ CREATE TABLE studio.draws (
   q              double precision,
   u              numeric(20),
   drawn          boolean NOT NULL,
+  -- When the job finished: the newest one is where taking in goes on.
+  finished_at    timestamptz NOT NULL,
   taken_at       timestamptz NOT NULL DEFAULT studio.now()
 );
+CREATE INDEX draws_finished ON studio.draws (finished_at);
 CREATE INDEX draws_of_miner ON studio.draws (hotkey, kind, epoch);
 
 CREATE TABLE studio.audits (
@@ -160,6 +163,8 @@ CREATE TABLE studio.audit_replays (
   audit_id   uuid NOT NULL REFERENCES studio.audits (id),
   ordinal    integer NOT NULL,
   judge      text NOT NULL CHECK (judge IN ('trusted', 'peer')),
+  -- Idempotency key of the audit job, known before the job is: its result may be there before the reply is.
+  request_key uuid NOT NULL UNIQUE,
   job_id     uuid UNIQUE,
   created_at timestamptz NOT NULL DEFAULT studio.now(),
   PRIMARY KEY (audit_id, ordinal)
