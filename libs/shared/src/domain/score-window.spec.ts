@@ -1,0 +1,109 @@
+import * as fc from 'fast-check';
+import type { JobKind } from './job';
+import { scoresAt, type LedgerEntry } from './score-window';
+
+function award(fields: Partial<LedgerEntry> & { jobId: string }): LedgerEntry {
+  return {
+    id: `a-${fields.jobId}`,
+    type: 'award',
+    hotkey: 'miner-a',
+    kind: 'lora-training',
+    epoch: 10,
+    points: 700_000n,
+    reason: 'completed',
+    policyVersion: 1,
+    ...fields,
+  };
+}
+
+function reversalOf(entry: LedgerEntry): LedgerEntry {
+  return { ...entry, id: `r-${entry.jobId}`, type: 'reversal', points: -entry.points, reason: 'audit' };
+}
+
+const WINDOW = { epoch: 10, windowEpochs: 20 };
+
+/** A ledger in which every job has one award and perhaps a reversal. */
+const ledger = fc
+  .array(
+    fc.record({
+      hotkey: fc.constantFrom('miner-a', 'miner-b', 'miner-c'),
+      kind: fc.constantFrom<JobKind>('lora-training', 'lora-inference'),
+      epoch: fc.integer({ min: 1, max: 12 }),
+      points: fc.bigInt({ min: 0n, max: 700_000n }),
+      reversed: fc.boolean(),
+    }),
+    { maxLength: 40 },
+  )
+  .map((jobs) =>
+    jobs.flatMap(({ reversed, ...fields }, i) => {
+      const entry = award({ jobId: `job-${i}`, ...fields });
+      return reversed ? [entry, reversalOf(entry)] : [entry];
+    }),
+  );
+
+describe('score window', () => {
+  it('sums points in all and by kind, and counts valid jobs', () => {
+    const scores = scoresAt(
+      [
+        award({ jobId: '1' }),
+        award({ jobId: '2', kind: 'lora-inference', points: 300_000n }),
+        award({ jobId: '3', hotkey: 'miner-b', points: 1n }),
+      ],
+      WINDOW,
+    );
+    expect(scores.get('miner-a')).toEqual({
+      points: 1_000_000n,
+      pointsByKind: { 'lora-training': 700_000n, 'lora-inference': 300_000n },
+      validJobs: 2,
+    });
+    expect(scores.get('miner-b')).toMatchObject({ points: 1n, validJobs: 1 });
+  });
+
+  it('scores a miner whose only valid job earned nothing, but not one whose every job was reversed', () => {
+    const cheated = award({ jobId: '2', hotkey: 'miner-b' });
+    const scores = scoresAt([award({ jobId: '1', points: 0n }), cheated, reversalOf(cheated)], WINDOW);
+    expect([...scores.keys()]).toEqual(['miner-a']);
+  });
+
+  it('drops an award and its reversal together when their epoch leaves the window', () => {
+    const old = award({ jobId: '1', epoch: 5 });
+    const entries = [old, reversalOf(old), award({ jobId: '2', epoch: 6 })];
+    expect(scoresAt(entries, { epoch: 8, windowEpochs: 4 })).toEqual(scoresAt(entries, { epoch: 8, windowEpochs: 3 }));
+    expect(scoresAt(entries, { epoch: 8, windowEpochs: 2 }).size).toBe(0);
+  });
+
+  it('counts everything since the beginning for windowEpochs 0, but nothing of later epochs', () => {
+    const entries = [award({ jobId: '1', epoch: 1 }), award({ jobId: '2', epoch: 1_000 }), award({ jobId: '3', epoch: 1_001 })];
+    expect(scoresAt(entries, { epoch: 1_000, windowEpochs: 0 }).get('miner-a')?.validJobs).toBe(2);
+  });
+
+  it('gives the same snapshot, in the same order, for the ledger replayed in any order', () => {
+    fc.assert(
+      fc.property(
+        ledger.chain((entries) => fc.tuple(fc.constant(entries), fc.shuffledSubarray(entries, { minLength: entries.length }))),
+        fc.nat(5),
+        ([entries, shuffled], windowEpochs) => {
+          const window = { epoch: 10, windowEpochs };
+          expect([...scoresAt(shuffled, window)]).toEqual([...scoresAt(entries, window)]);
+        },
+      ),
+    );
+  });
+
+  it('equals the sum of the awards that were never reversed', () => {
+    fc.assert(
+      fc.property(ledger, (entries) => {
+        const reversed = new Set(entries.filter((e) => e.type === 'reversal').map((e) => e.jobId));
+        const valid = entries.filter((e) => e.type === 'award' && !reversed.has(e.jobId) && e.epoch <= 10);
+        const scores = scoresAt(entries, { epoch: 10, windowEpochs: 0 });
+        for (const hotkey of ['miner-a', 'miner-b', 'miner-c']) {
+          const own = valid.filter((e) => e.hotkey === hotkey);
+          const score = scores.get(hotkey);
+          expect(score?.validJobs ?? 0).toBe(own.length);
+          expect(score?.points ?? 0n).toBe(own.reduce((sum, e) => sum + e.points, 0n));
+          expect(Object.values(score?.pointsByKind ?? {}).reduce((a, b) => a + b, 0n)).toBe(score?.points ?? 0n);
+        }
+      }),
+    );
+  });
+});
