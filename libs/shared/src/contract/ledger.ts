@@ -10,6 +10,7 @@ import {
   IsUUID,
   Length,
   Matches,
+  Max,
   Min,
   ValidateNested,
 } from 'class-validator';
@@ -18,6 +19,9 @@ import { JOB_KINDS } from '../domain/task-kinds';
 
 /** One batch of the relay; append_ledger does 55–94 thousand entries a second in batches of a hundred. */
 export const LEDGER_BATCH = 200;
+
+/** What the ledger's integer columns hold. */
+const INTEGER_MAX = 2_147_483_647;
 
 export class LedgerEntryMessage {
   @IsUUID()
@@ -38,7 +42,8 @@ export class LedgerEntryMessage {
 
   /** Epoch of the award; a reversal carries its award's. */
   @IsInt()
-  @Min(0)
+  @Min(1)
+  @Max(INTEGER_MAX)
   epoch!: number;
 
   /** Millionths as a decimal string; a reversal's are the negative of its award's. */
@@ -51,6 +56,7 @@ export class LedgerEntryMessage {
 
   @IsInt()
   @Min(1)
+  @Max(INTEGER_MAX)
   policyVersion!: number;
 }
 

@@ -322,13 +322,44 @@ CREATE TABLE studio.score_relay (
 );
 INSERT INTO studio.score_relay (published_seq) VALUES (0);
 
--- Appends entries once each and numbers them without a gap; returns the entries' numbers, old and new.
--- Duplicates inside one batch must be dropped by the caller. A reversal needs its award.
+-- What is wrong with entries that append_ledger has just inserted above the number base; older ones are repetitions and
+-- only have to be the same entry.
+CREATE FUNCTION studio.ledger_problems(entries jsonb, base bigint)
+RETURNS TABLE (id uuid, problem text) LANGUAGE sql STABLE AS $$
+  SELECT * FROM (
+    SELECT (t.value->>'id')::uuid AS id,
+           CASE
+             WHEN l.seq IS NULL
+               THEN 'job ' || (t.value->>'jobId') || ' already has an entry of type ' || (t.value->>'type')
+             WHEN (l.type, l.hotkey, l.kind, l.job_id, l.epoch, l.points) IS DISTINCT FROM
+                  (t.value->>'type', t.value->>'hotkey', t.value->>'kind', (t.value->>'jobId')::uuid,
+                   (t.value->>'epoch')::int, (t.value->>'points')::bigint)
+               THEN 'this id belongs to an entry with other content'
+             WHEN l.seq <= base THEN NULL
+             WHEN l.type = 'award' AND NOT EXISTS (
+                    SELECT 1 FROM studio.epochs e WHERE e.epoch = l.epoch AND e.state <> 'closed')
+               THEN 'epoch ' || l.epoch || ' is closed or was never opened'
+             WHEN l.type = 'reversal' AND NOT EXISTS (
+                    SELECT 1 FROM studio.ledger a
+                     WHERE a.job_id = l.job_id AND a.type = 'award' AND a.hotkey = l.hotkey AND a.kind = l.kind
+                       AND a.epoch = l.epoch AND a.points = -l.points AND a.seq < l.seq)
+               THEN 'no earlier award of the same job, hotkey, kind and epoch gave exactly these points'
+           END AS problem
+      FROM jsonb_array_elements(entries) AS t(value)
+      LEFT JOIN studio.ledger l ON l.entry_id = (t.value->>'id')::uuid
+  ) checked
+  WHERE problem IS NOT NULL
+$$;
+
+-- Appends entries once each and numbers them without a gap; returns the entries' numbers, old and new. All or nothing:
+-- a broken rule raises ST002 with DETAIL [{"id", "problem"}]. Duplicates inside one batch must be dropped by the caller.
+-- The counter's row lock comes first: a snapshot takes it too, so an epoch cannot close between the check and the commit.
 CREATE FUNCTION studio.append_ledger(entries jsonb)
 RETURNS TABLE (entry_id uuid, seq bigint) LANGUAGE plpgsql AS $$
 DECLARE
   base bigint;
   added bigint;
+  refused jsonb;
 BEGIN
   SELECT last_seq INTO base FROM studio.score_counter FOR UPDATE;
   INSERT INTO studio.ledger (seq, entry_id, type, hotkey, kind, job_id, epoch, points, reason, policy_version)
@@ -341,8 +372,16 @@ BEGIN
              (t.value->>'policyVersion')::int AS policy_version
         FROM jsonb_array_elements(entries) WITH ORDINALITY AS t(value, ordinal)
     ) e
-   WHERE NOT EXISTS (SELECT 1 FROM studio.ledger l WHERE l.entry_id = e.id);
+   WHERE NOT EXISTS (
+     SELECT 1 FROM studio.ledger l WHERE l.entry_id = e.id OR (l.job_id = e.job_id AND l.type = e.type)
+   );
   GET DIAGNOSTICS added = ROW_COUNT;
+  SELECT jsonb_agg(jsonb_build_object('id', p.id, 'problem', p.problem)) INTO refused
+    FROM studio.ledger_problems(entries, base) p;
+  IF refused IS NOT NULL THEN
+    RAISE EXCEPTION 'the ledger refuses % entries', jsonb_array_length(refused)
+      USING ERRCODE = 'ST002', DETAIL = refused::text;
+  END IF;
   UPDATE studio.score_counter SET last_seq = base + added WHERE added > 0;
   RETURN QUERY
     SELECT l.entry_id, l.seq FROM studio.ledger l
