@@ -27,7 +27,7 @@ export const TABLE_RULES: Record<string, TableRule> = {
   verdicts: { writer: 'studio_auditor', mode: 'append' },
   miner_trust: { writer: 'studio_auditor', mode: 'edit' },
   quarantines: { writer: 'studio_auditor', mode: 'append' },
-  adapters: { writer: 'studio_auditor', mode: 'append' },
+  adapters: { writer: 'studio_auditor', mode: 'edit' },
   ledger_outbox: { writer: 'studio_auditor', mode: 'edit' },
   settlements: { writer: 'studio_auditor', mode: 'append' },
   policies: { writer: 'studio_registry', mode: 'append' },

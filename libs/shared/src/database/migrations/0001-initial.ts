@@ -150,7 +150,8 @@ CREATE TABLE studio.audits (
   kind       text NOT NULL,
   engine     text NOT NULL,
   epoch      integer NOT NULL,
-  why        text NOT NULL CHECK (why IN ('draw', 'floor', 'copy')),
+  why        text NOT NULL CHECK (why IN ('draw', 'floor', 'copy', 'replica')),
+  -- What else speaks against the result before any replay: evidence of a copy, or the comparison a replica failed.
   suspicion  jsonb,
   state      text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'replaying', 'decided')),
   due_at     timestamptz NOT NULL,
@@ -215,16 +216,24 @@ CREATE TABLE studio.adapters (
   engine      text NOT NULL,
   image_hash  text NOT NULL,
   lora_sha256 text NOT NULL,
-  taken_at    timestamptz NOT NULL DEFAULT studio.now()
+  taken_at    timestamptz NOT NULL DEFAULT studio.now(),
+  -- When it was compared with the others; null: still to do.
+  checked_at  timestamptz
 );
 CREATE INDEX adapters_recent ON studio.adapters (engine, taken_at DESC);
+CREATE INDEX adapters_unchecked ON studio.adapters (taken_at) WHERE checked_at IS NULL;
 
 CREATE TABLE studio.ledger_outbox (
   entry_id   uuid PRIMARY KEY,
   ord        bigint GENERATED ALWAYS AS IDENTITY,
   payload    jsonb NOT NULL,
+  -- Epoch at whose close a reversal was decided; null for awards. Closing again then decides the same.
+  closing    integer,
   created_at timestamptz NOT NULL DEFAULT studio.now(),
-  acked_at   timestamptz
+  acked_at   timestamptz,
+  -- The registry's last refusal: a fault of ours that a person has to look at. Sent again from time to time.
+  refused_at timestamptz,
+  refusal    text
 );
 CREATE INDEX ledger_outbox_open ON studio.ledger_outbox (ord) WHERE acked_at IS NULL;
 
