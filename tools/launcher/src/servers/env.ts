@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import type { ServerName } from './running-server';
 
 /** The environment a server process gets: this process's own plus `extra`. */
 export function inheritedEnv(extra: Record<string, string> = {}): NodeJS.ProcessEnv {
@@ -15,17 +16,14 @@ export function cacheDirectory(root: string): string {
   return resolve(root, process.env.STUDIO_CACHE_DIR || '.cache');
 }
 
-/** URLs under which tests find the servers: set by Jest's global setup, or beforehand by a developer. */
-export const TEST_VARIABLES = {
-  postgres: 'TEST_POSTGRES_URL',
-  nats: 'TEST_NATS_URL',
-  redis: 'TEST_REDIS_URL',
-} as const;
-
-export function testServerUrl(name: keyof typeof TEST_VARIABLES): string | undefined {
-  return process.env[TEST_VARIABLES[name]] || undefined;
+/** URL of a server for tests that a developer keeps up between runs. */
+export function testServerUrl(name: ServerName): string | undefined {
+  return process.env[variableOf(name)] || undefined;
 }
 
-export function setTestServerUrl(name: keyof typeof TEST_VARIABLES, url: string): void {
-  process.env[TEST_VARIABLES[name]] = url;
+/** Tells the tests where a server is. `worker` is Jest's number of the worker that has it for itself. */
+export function setTestServerUrl(name: ServerName, url: string, worker?: number): void {
+  process.env[worker === undefined ? variableOf(name) : `${variableOf(name)}_${worker}`] = url;
 }
+
+const variableOf = (name: ServerName): string => `TEST_${name.toUpperCase()}_URL`;

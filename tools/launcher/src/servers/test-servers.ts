@@ -1,14 +1,18 @@
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cacheDirectory, setTestServerUrl, TEST_VARIABLES, testServerUrl } from './env';
+import { cacheDirectory, setTestServerUrl, testServerUrl } from './env';
 import { startNats } from './nats';
 import { startPostgres } from './postgres';
+import { processIdentity } from './process-identity';
 import { startRedis } from './redis';
-import type { RunningServer, ServerName } from './running-server';
+import type { RunningServer } from './running-server';
+import { killOrphan } from './server-record';
 import { removeData } from './unprivileged-user';
 
-/** The three servers of a test run, in a temporary directory, their URLs in TEST_POSTGRES_URL and its siblings. */
+const PREFIX = 'studio-test-';
+
+/** The servers of a test run, in a temporary directory, their URLs in TEST_POSTGRES_URL and its siblings. */
 export interface TestServers {
   stop(): Promise<void>;
 }
@@ -16,38 +20,65 @@ export interface TestServers {
 /**
  * Starts the servers for which no TEST_* URL is set: a developer who keeps servers up between runs sets them.
  * @param root the repository, whose cache holds fetched servers
+ * @param workers how many test files run at a time; each has a NATS server for itself
  */
-export async function startTestServers(root: string): Promise<TestServers> {
-  const dir = mkdtempSync(join(tmpdir(), 'studio-test-'));
+export async function startTestServers(root: string, workers: number): Promise<TestServers> {
+  sweepKilledRuns();
+  const dir = mkdtempSync(join(tmpdir(), PREFIX));
   chmodSync(dir, 0o755); // as root, Postgres runs as another user, who has to reach its data
-  const started = await Promise.allSettled(missingServers(root, dir));
+  writeFileSync(join(dir, 'owner'), `${process.pid} ${processIdentity(process.pid)}`);
+  const started = await Promise.allSettled(missingServers(root, dir, workers));
   const servers = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   const stop = async (): Promise<void> => {
     await Promise.all(servers.map((server) => server.stop()));
-    removeTestData(dir);
+    removeRun(dir);
   };
   const failed = started.find((result) => result.status === 'rejected');
   if (failed) {
     await stop();
     throw failed.reason;
   }
-  for (const { name, url } of servers) setTestServerUrl(name, url);
   return { stop };
 }
 
-function missingServers(root: string, dir: string): Promise<RunningServer>[] {
+function missingServers(root: string, dir: string, workers: number): Promise<RunningServer>[] {
   const cacheDir = cacheDirectory(root);
   const log = (line: string): void => void process.stderr.write(`${line}\n`);
-  const start: Record<ServerName, () => Promise<RunningServer>> = {
-    postgres: () => startPostgres({ dataDir: join(dir, 'postgres'), durability: 'none', log }),
-    nats: () => startNats({ storeDir: join(dir, 'nats'), cacheDir, log }),
-    redis: () => startRedis({ dataDir: join(dir, 'redis'), cacheDir, log }),
+  const starting: Promise<RunningServer>[] = [];
+  const announce = async (starts: Promise<RunningServer>, worker?: number): Promise<RunningServer> => {
+    const server = await starts;
+    setTestServerUrl(server.name, server.url, worker);
+    return server;
   };
-  const names = Object.keys(TEST_VARIABLES) as ServerName[];
-  return names.filter((name) => !testServerUrl(name)).map((name) => start[name]());
+  if (!testServerUrl('postgres')) {
+    starting.push(announce(startPostgres({ dataDir: join(dir, 'postgres'), durability: 'none', log })));
+  }
+  if (!testServerUrl('redis')) starting.push(announce(startRedis({ dataDir: join(dir, 'redis'), cacheDir, log })));
+  if (!testServerUrl('nats')) {
+    for (let worker = 1; worker <= workers; worker += 1) {
+      starting.push(announce(startNats({ storeDir: join(dir, `nats-${worker}`), cacheDir, log }), worker));
+    }
+  }
+  return starting;
 }
 
-function removeTestData(dir: string): void {
-  for (const entry of readdirSync(dir)) removeData(join(dir, entry, 'cluster'));
-  rmSync(dir, { recursive: true, force: true });
+/** Ends what a test run that was killed with SIGKILL has left: no teardown ran, and the next run has another directory. */
+function sweepKilledRuns(): void {
+  for (const entry of readdirSync(tmpdir()).filter((name) => name.startsWith(PREFIX))) {
+    const dir = join(tmpdir(), entry);
+    try {
+      const owner = readFileSync(join(dir, 'owner'), 'utf8');
+      const pid = Number(owner.split(' ')[0]);
+      if (owner === `${pid} ${processIdentity(pid)}`) continue;
+      for (const server of readdirSync(dir)) killOrphan(join(dir, server));
+      removeRun(dir);
+    } catch {
+      continue; // another user's, or just being made or removed by another run
+    }
+  }
+}
+
+function removeRun(dir: string): void {
+  removeData(join(dir, 'postgres', 'cluster'));
+  rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
 }
