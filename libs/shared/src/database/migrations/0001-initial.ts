@@ -166,8 +166,13 @@ CREATE TABLE studio.audit_replays (
   judge      text NOT NULL CHECK (judge IN ('trusted', 'peer')),
   -- Idempotency key of the audit job, known before the job is: its result may be there before the reply is.
   request_key uuid NOT NULL UNIQUE,
+  -- Sent again with the request: the same key must come with the same words.
+  routing    jsonb NOT NULL,
   job_id     uuid UNIQUE,
   created_at timestamptz NOT NULL DEFAULT studio.now(),
+  -- The querier would not take it: another replay takes its place.
+  refused_at timestamptz,
+  refusal    text,
   PRIMARY KEY (audit_id, ordinal)
 );
 
