@@ -47,6 +47,8 @@ export interface ImageView extends FileView {
 export interface ResultView {
   id: string;
   lora?: FileView;
+  /** Training: the photograph as it was trained on, canonicalised, cropped and resized. */
+  image?: ImageView;
   images?: ImageView[];
   seed: number;
 }
