@@ -7,8 +7,8 @@ const SHARED = '^libs/shared/src';
 const TEST = '\\.(spec|e2e)\\.ts$';
 const npm = (...names) => `(^|/)node_modules/(${names.join('|')})(/|$)`;
 
-/** Nest appears where a process is assembled or entered; the rest is plain code that tests call directly. */
-const NEST_EDGE = '(^|/)main\\.ts$|\\.(module|controller|consumer)\\.ts$';
+/** Nest appears where a process is assembled, entered or left; the rest is plain code that tests call directly. */
+const NEST_EDGE = '(^|/)main\\.ts$|\\.(module|controller|consumer|filter)\\.ts$';
 
 const rule = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to });
 
@@ -44,9 +44,9 @@ const layers = [
   ),
   rule(
     'engine-is-pure',
-    'Only then do its results have the same bits everywhere; SHA-256 of the prompt is its one need.',
+    'Only then do its results have the same bits everywhere: no files, no network, SHA-256 of the prompt at most.',
     { path: '^engines/([^/]+)/', pathNot: TEST },
-    { pathNot: ['^engines/$1/', '^(node:)?crypto$'] },
+    { pathNot: ['^engines/$1/', `${SHARED}/(domain|protocol)/`, '^(node:)?crypto$'] },
   ),
   rule(
     'services-never-import-each-other',
@@ -92,7 +92,7 @@ const layers = [
 const packages = [
   rule(
     'nest-only-at-the-edge',
-    'Nest in main, module, controller and consumer files only: logic stays callable without a container.',
+    'Nest in main, module, controller, consumer and filter files only: logic stays callable without a container.',
     { pathNot: [NEST_EDGE, TEST, `${SHARED}/contract/`] },
     { path: npm('@nestjs') },
   ),

@@ -86,11 +86,16 @@ const restrictSyntax = (...lists) => ({ 'no-restricted-syntax': ['error', ...lis
 /** Who may depend on whom, by the tags in each package.json. Finer rules (files, packages) are in .dependency-cruiser.cjs. */
 const LAYERS = [
   { sourceTag: 'layer:shared', onlyDependOnLibsWithTags: ['layer:shared'] },
-  { sourceTag: 'layer:engine', onlyDependOnLibsWithTags: ['layer:engine'] },
+  { sourceTag: 'layer:engine', onlyDependOnLibsWithTags: ['layer:shared'] },
   { sourceTag: 'layer:service', onlyDependOnLibsWithTags: ['layer:shared', 'layer:engine'] },
   { sourceTag: 'layer:client', onlyDependOnLibsWithTags: ['layer:shared', 'layer:engine'] },
   { sourceTag: 'layer:tool', onlyDependOnLibsWithTags: ['*'] },
 ];
+
+/** A cycle across layers follows from one wrong import: report that one by its layer, not all that close the circle. */
+const CYCLES_ACROSS_LAYERS = LAYERS.flatMap(({ sourceTag: one }, at) =>
+  LAYERS.slice(at + 1).map(({ sourceTag: other }) => [`tag:${one}`, `tag:${other}`]),
+);
 
 export default tseslint.config(
   { ignores: ['**/node_modules/', '**/dist/', '.nx/', '.cache/', '.data/', 'out/', 'coverage/', '**/fixtures/'] },
@@ -121,8 +126,10 @@ export default tseslint.config(
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { project: ['./tsconfig.json'], tsconfigRootDir: import.meta.dirname } },
     rules: {
-      // Cycles between projects follow from a broken layer: report that, at the import that broke it.
-      '@nx/enforce-module-boundaries': ['error', { depConstraints: LAYERS, ignoredCircularDependencies: [['*', '*']] }],
+      '@nx/enforce-module-boundaries': [
+        'error',
+        { depConstraints: LAYERS, ignoredCircularDependencies: CYCLES_ACROSS_LAYERS },
+      ],
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/no-floating-promises': ['error', { checkThenables: true }],
       '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
@@ -167,6 +174,9 @@ export default tseslint.config(
       ...restrictSyntax(BARRELS, FOCUSED_TESTS),
     },
   },
+
+  // ---- migrations: written once and never edited, so a split would only scatter what happened together
+  { files: ['**/migrations/*.ts'], rules: { 'max-lines': 'off', 'max-lines-per-function': 'off' } },
 
   // ---- where the environment is read: the env files, and what runs before or around them
   {

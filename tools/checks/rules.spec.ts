@@ -220,9 +220,15 @@ const LINT_CASES: Case[] = [
   },
   {
     rule: '@nx/enforce-module-boundaries',
-    what: 'an engine that imports anything of ours',
-    breaks: importing('engines/ref-sep/src/nx-shared.ts', '@studio/shared/domain/points'),
-    keeps: importing('engines/ref-sep/src/nx-own.ts', './sine'),
+    what: 'an engine that imports a client',
+    breaks: importing('engines/ref-sep/src/nx-client.ts', '@studio/miner/work'),
+    keeps: importing('engines/ref-sep/src/nx-shared.ts', '@studio/shared/domain/points'),
+  },
+  {
+    rule: '@nx/enforce-module-boundaries',
+    what: 'a project that imports itself by name',
+    breaks: importing('services/querier/src/nx-itself.ts', '@studio/querier/hen'),
+    keeps: importing('services/querier/src/nx-own-file.ts', './nx-shared'),
   },
   {
     rule: '@nx/enforce-module-boundaries',
@@ -271,6 +277,12 @@ const IMPORT_CASES: Case[] = [
     what: 'a file read by the engine',
     breaks: importing('engines/ref-sep/src/reads.ts', 'node:fs'),
     keeps: importing('engines/ref-sep/src/hashes.ts', 'node:crypto'),
+  },
+  {
+    rule: 'engine-is-pure',
+    what: 'the platform in the engine',
+    breaks: importing('engines/ref-sep/src/logs.ts', '@studio/shared/platform/clock'),
+    keeps: importing('engines/ref-sep/src/reads-format.ts', '@studio/shared/protocol/canonical'),
   },
   {
     rule: 'services-never-import-each-other',

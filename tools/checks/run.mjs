@@ -26,6 +26,7 @@ const CHECKS = [
   { name: 'layout', script: 'tools/checks/layout.mjs' },
   { name: 'documents', script: 'tools/checks/documents.mjs' },
   { name: 'error-codes', script: 'tools/checks/error-codes.mjs' },
+  { name: 'subjects', script: 'tools/checks/subjects.mjs' },
 ];
 
 /** The smallest machine we promise has two cores, and the two longest checks take one and about 1 GB each. */

@@ -16,6 +16,10 @@ const { lockProblems } = jest.requireActual<{
   lockProblems(lock: { packages: Record<string, { resolved?: string }> }): string[];
 }>('./lock.mjs');
 
+const { subjectProblems } = jest.requireActual<{
+  subjectProblems(registry: string, sources: Record<string, string>): string[];
+}>('./subjects.mjs');
+
 describe('layout', () => {
   /** A neighbour, so that a file is not also alone in its folder. */
   const beside = (file: string): string[] => [file, file.replace(/[^/]+$/, 'neighbour.ts')];
@@ -124,5 +128,56 @@ describe('lock', () => {
     expect(
       lockProblems({ packages: { 'node_modules/x': {}, 'node_modules/@studio/y': { resolved: 'libs/y' } } }),
     ).toEqual([]);
+  });
+});
+
+describe('subjects', () => {
+  const entry = (name: string, subject: string, form: string, owner: string): string =>
+    `  ${name}: { subject: '${subject}', form: '${form}', owner: '${owner}', peers: [], payload: '' },\n`;
+  const registry =
+    entry('jobReady', 'jobs.ready.*', 'hint', 'querier') +
+    entry('append', 'registry.ledger.append', 'command', 'registry');
+  const answer = '@MessagePattern(SUBJECTS.append.subject)\n';
+
+  it('reports a subject declared twice', () => {
+    const again = registry + entry('another', 'jobs.ready.*', 'hint', 'auditor');
+    expect(subjectProblems(again, {})).toEqual([expect.stringContaining('another declares "jobs.ready.*" again')]);
+    expect(subjectProblems(registry, {})).toEqual([]);
+  });
+
+  it.each([
+    [
+      'a subject spelled out',
+      'services/querier/src/a.ts',
+      "nc.publish('jobs.ready.lora-training')",
+      'use SUBJECTS.jobReady',
+    ],
+    ['an answer by another service', 'services/auditor/src/a.ts', answer, 'append belongs to the registry'],
+    [
+      'a hint said by another',
+      'services/auditor/src/a.ts',
+      'nc.publish(SUBJECTS.jobReady.subject)',
+      'belongs to the querier',
+    ],
+  ])('reports %s', (_what, file, text, problem) => {
+    expect(subjectProblems(registry, { [file]: text })).toEqual([expect.stringContaining(problem)]);
+  });
+
+  it('reports a command with two answers', () => {
+    const sources = { 'services/registry/src/a.ts': answer, 'services/registry/src/b.ts': answer };
+    expect(subjectProblems(registry, sources)).toEqual([expect.stringContaining('b.ts: append is already answered')]);
+  });
+
+  it('accepts the owner that answers and the peers that ask', () => {
+    const sources = {
+      'services/registry/src/a.ts': answer,
+      'services/auditor/src/a.ts': 'requestJson(nc, SUBJECTS.append.subject, batch); /* `registry.ledger.append` */',
+      'services/querier/src/a.ts': 'nc.publish(SUBJECTS.jobReady.subject); nc.publish(jobReadySubject(kind))',
+    };
+    expect(subjectProblems(registry, sources)).toEqual([]);
+  });
+
+  it('reports a registry in which it finds nothing, rather than comparing nothing', () => {
+    expect(subjectProblems('export const SUBJECTS = new Map();', {})).toHaveLength(1);
   });
 });
