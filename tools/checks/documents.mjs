@@ -10,8 +10,11 @@ const LINK = /\]\(([^()\s]+)(?:\s+"[^"]*")?\)/g;
 
 /** Written by the programs, so absent from a fresh clone. */
 const GENERATED = /^(\.cache|\.data|\.nx|out|dist|node_modules|coverage)(\/|$)|\/(dist|node_modules)(\/|$)/;
-/** A bare file name is taken for one of ours only with these endings: `weights.json` may be something that a program writes. */
-const OUR_FILE = /\.(ts|mjs|cjs|sql|md)$/;
+/**
+ * A name that does not begin at the root is taken for a file of ours only with these endings (`weights.json` may be
+ * something that a program writes), and not when it stands for a kind of file (`*.store.ts`, the forbidden `index.ts`).
+ */
+const OUR_FILE = /^(?!index\.ts$)[^*]+\.(ts|mjs|cjs|sql|md)$/;
 const PATH_LIKE = /^[\w.*@-]+(\/[\w.*@-]+)*\/?$/;
 
 /** @typedef {{files: string[], scripts: Record<string, string[]>}} Tree `scripts` by package; the root's under '' */

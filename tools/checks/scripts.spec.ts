@@ -83,7 +83,7 @@ describe('documents', () => {
 
   it.each([
     'see `libs/shared/src/domain/points.ts`, `libs/shared/src/domain/points.ts:12` and `services/querier/`',
-    'see `points.ts`, `domain/points.ts`, `*.store.ts` and `services/*/src/job.store.ts`',
+    'see `points.ts`, `domain/points.ts`, `*.gone.ts` and `services/*/src/job.store.ts`',
     'see [errors](errors.md#codes), [all](../package.json), [web](https://example.org/x.md) and [below](#below)',
     'run `npm start`, `npm run check -- lint` and `npm run build -w @studio/shared`',
     'it writes `weights.json`, `out/report.json`, `.data/` and `libs/shared/dist/domain/points.js`',
