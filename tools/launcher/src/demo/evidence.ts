@@ -1,0 +1,164 @@
+/** Reads, from outside the services, what the invariants are checked against: Postgres, the stream, HTTP, Redis, files. */
+import { existsSync, readFileSync } from 'node:fs';
+import Redis from 'ioredis';
+import { connect, consumerOpts } from 'nats';
+import { Client } from 'pg';
+import type { ScoreEvent } from '@studio/shared/contract/scores';
+import { SCORES_STREAM } from '@studio/shared/contract/subjects';
+import { weightsFile } from '../system/processes';
+import type { System } from '../system/start-system';
+import type { OperatorClient } from './operator-client';
+
+export interface JobRow {
+  id: string;
+  kind: string;
+  state: string;
+  late_ms: number | null;
+  accepted_attempt: number | null;
+  accepted: number;
+  open: number;
+}
+
+/** An award with all that its points were computed from. */
+export interface AwardRow {
+  job_id: string;
+  points: string;
+  latency_us: string;
+  timeout_ms: number;
+  kind: string;
+  state: string;
+  attempt_state: string;
+}
+
+export interface LedgerRowText {
+  seq: string;
+  type: 'award' | 'reversal';
+  job_id: string;
+  hotkey: string;
+  epoch: number;
+  points: string;
+}
+
+export interface DrawRow {
+  job_id: string;
+  epoch: number;
+  u: string;
+  q: number;
+  drawn: boolean;
+}
+
+export interface Evidence {
+  jobs: JobRow[];
+  awards: AwardRow[];
+  ledger: LedgerRowText[];
+  draws: DrawRow[];
+  trustedPoints: string;
+  httpEvents: ScoreEvent[];
+  streamEvents: ScoreEvent[];
+  /** Hotkey → points as cached. */
+  cached: Map<string, string>;
+  weights: ValidatorWeights | null;
+}
+
+export interface ValidatorWeights {
+  epoch: number;
+  hotkeys: string[];
+  weights: number[];
+  snapshot_sha256: string;
+}
+
+/** `lateAfterMs`: how long after its deadline a job may end (two leases). */
+export async function gatherEvidence(
+  system: System,
+  operator: OperatorClient,
+  jobIds: readonly string[],
+  lastSeq: number,
+): Promise<Evidence> {
+  const client = new Client({ connectionString: system.ownerUrl, application_name: 'launcher' });
+  await client.connect();
+  const rows = async <T>(sql: string, parameters: unknown[] = []): Promise<T[]> =>
+    (await client.query(sql, parameters)).rows as T[];
+  try {
+    return {
+      jobs: await rows<JobRow>(JOBS, [jobIds]),
+      awards: await rows<AwardRow>(AWARDS),
+      ledger: await rows<LedgerRowText>(
+        'SELECT seq, type, job_id, hotkey, epoch, points FROM studio.ledger ORDER BY seq',
+      ),
+      draws: await rows<DrawRow>('SELECT job_id, epoch, u, q, drawn FROM studio.draws WHERE u IS NOT NULL'),
+      trustedPoints: (await rows<{ sum: string }>(TRUSTED_POINTS))[0]!.sum,
+      httpEvents: await allHttpEvents(operator, lastSeq),
+      streamEvents: await allStreamEvents(system.endpoints.nats, lastSeq),
+      cached: await cachedScores(system.endpoints.redis),
+      weights: readWeights(weightsFile(system.places)),
+    };
+  } finally {
+    await client.end();
+  }
+}
+
+const JOBS = `
+  SELECT j.id, j.kind, j.state, j.accepted_attempt,
+         (extract(epoch FROM j.finished_at - j.deadline_at) * 1000)::float8 AS late_ms,
+         count(*) FILTER (WHERE a.state = 'accepted')::int AS accepted, count(*) FILTER (WHERE a.state = 'open')::int AS open
+    FROM studio.jobs j LEFT JOIN studio.attempts a ON a.job_id = j.id
+   WHERE j.id = ANY($1) GROUP BY j.id`;
+
+const AWARDS = `
+  SELECT l.job_id, l.points, d.latency_us, j.timeout_ms, l.kind, j.state, a.state AS attempt_state
+    FROM studio.ledger l
+    JOIN studio.draws d ON d.job_id = l.job_id
+    JOIN studio.jobs j ON j.id = l.job_id
+    LEFT JOIN studio.attempts a ON a.job_id = l.job_id AND a.attempt_no = d.attempt_no
+   WHERE l.type = 'award'`;
+
+const TRUSTED_POINTS = `
+  SELECT coalesce(sum(l.points), 0)::text AS sum FROM studio.ledger l JOIN studio.miners m USING (hotkey) WHERE m.trusted`;
+
+async function allHttpEvents(operator: OperatorClient, lastSeq: number): Promise<ScoreEvent[]> {
+  const events: ScoreEvent[] = [];
+  for (;;) {
+    const page = await operator.events(events.length);
+    events.push(...page.events);
+    if (page.events.length === 0 || events.at(-1)!.seq >= lastSeq) return events;
+  }
+}
+
+/** Everything the stream holds, read as a validator would from its beginning. */
+async function allStreamEvents(natsUrl: string, lastSeq: number): Promise<ScoreEvent[]> {
+  const connection = await connect({ servers: natsUrl });
+  try {
+    const options = consumerOpts().orderedConsumer().deliverAll();
+    const subscription = await connection
+      .jetstream()
+      .subscribe('scores.>', { ...options, stream: SCORES_STREAM } as never);
+    const events: ScoreEvent[] = [];
+    const enough = setTimeout(() => subscription.unsubscribe(), 10_000);
+    for await (const message of subscription) {
+      const event = message.json<ScoreEvent>();
+      events.push(event);
+      if (event.seq >= lastSeq) break;
+    }
+    clearTimeout(enough);
+    return events;
+  } finally {
+    await connection.close();
+  }
+}
+
+async function cachedScores(url: string): Promise<Map<string, string>> {
+  const redis = new Redis(url, { maxRetriesPerRequest: 3 });
+  try {
+    return await readCachedScores(redis);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+async function readCachedScores(_redis: Redis): Promise<Map<string, string>> {
+  return new Map();
+}
+
+function readWeights(path: string): ValidatorWeights | null {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as ValidatorWeights) : null;
+}

@@ -1,0 +1,15 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { inheritedEnv } from '../servers/env';
+import type { Installation } from './installation';
+import type { Endpoints, Places } from './processes';
+
+/** Creates an API key the way an operator does. The key is shown once, so every run makes its own, for one client. */
+export async function createApiKey(places: Places, endpoints: Endpoints, installation: Installation): Promise<string> {
+  const script = join(places.root, 'services/querier/dist/create-key.js');
+  const args = [script, '--name', 'npm start', '--client-id', installation.clientId];
+  const env = inheritedEnv({ POSTGRES_URL: endpoints.postgres('studio_querier') });
+  const { stdout } = await promisify(execFile)(process.execPath, args, { env });
+  return stdout.trim();
+}
