@@ -73,3 +73,25 @@ export interface RoutableMiner {
 export interface RoutableMiners {
   miners: RoutableMiner[];
 }
+
+/** `PUT` and `GET /v1/miners/{hotkey}`. The endpoint is left out: publishing it would invite attacks on competitors. */
+export interface MinerView {
+  hotkey: string;
+  operator: string;
+  dialect: MinerDialect;
+  offers: { kind: JobKind; engine: Engine; slots: number }[];
+  trusted: boolean;
+  registered_at: string;
+  updated_at: string;
+  withdrawn_at: string | null;
+}
+
+/** `GET /v1/miners`, by hotkey. */
+export interface MinerList {
+  miners: MinerView[];
+}
+
+/** `GET /v1/identity`: the recipient that requests to the registry are signed for. */
+export interface RegistryIdentity {
+  hotkey: string;
+}

@@ -1,4 +1,6 @@
 /** What validators read, over HTTP and from the stream SCORES. Points are millionths as decimal strings. */
+import { Type } from 'class-transformer';
+import { IsInt, Max, Min } from 'class-validator';
 import type { JobKind } from '../domain/job';
 import type { Policy } from '../domain/policy';
 
@@ -20,7 +22,35 @@ export interface ScoreEvent {
   sha256?: string;
 }
 
-/** `GET /v1/scores/events?after=&limit=`. */
+/** Largest page of events: about 300 KiB. */
+export const SCORE_EVENTS_PAGE = 1_000;
+
+/** Query of `GET /v1/scores/events`. */
+export class ScoreEventsQuery {
+  /** Number of the last event already known; 0 for all. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
+  after = 0;
+
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(SCORE_EVENTS_PAGE)
+  limit = SCORE_EVENTS_PAGE;
+}
+
+/** Path of `GET /v1/epochs/{epoch}` and `GET /v1/snapshots/{epoch}`; query of the admin's ledger. */
+export class EpochNumber {
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(2_147_483_647)
+  epoch!: number;
+}
+
+/** Reply to `GET /v1/scores/events`. */
 export interface ScoreEventPage {
   events: ScoreEvent[];
   /** Number of the newest event there is; ask again while the last one received is lower. */

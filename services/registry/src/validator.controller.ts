@@ -1,0 +1,115 @@
+import { Controller, Get, Header, Headers, Param, Query, Req, Res } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Readable } from 'node:stream';
+import {
+  EpochNumber,
+  ScoreEventsQuery,
+  type EpochView,
+  type MinerScore,
+  type ScoreBoard,
+  type ScoreEventPage,
+} from '@studio/shared/contract/scores';
+import { StudioError } from '@studio/shared/domain/errors';
+import type { Policy } from '@studio/shared/domain/policy';
+import { EpochStore, toEpochView } from './epoch.store';
+import { ScoreBoards } from './score-board';
+import { ScoreFeed } from './score-feed';
+import { ScoreStore } from './score.store';
+import { SnapshotStore } from './snapshot.store';
+import type { SnapshotText } from './snapshots';
+
+/** What validators, and anybody else, read: scores, the log they come from, epochs, snapshots. */
+@ApiTags('scores')
+@Controller('v1')
+export class ValidatorController {
+  constructor(
+    private readonly boards: ScoreBoards,
+    private readonly scores: ScoreStore,
+    private readonly feed: ScoreFeed,
+    private readonly epochs: EpochStore,
+    private readonly snapshots: SnapshotStore,
+  ) {}
+
+  @Get('scores')
+  @ApiOperation({ summary: 'Scores, win rates and weights of the open epoch so far' })
+  board(): Promise<ScoreBoard> {
+    return this.boards.current();
+  }
+
+  @Get('scores/events')
+  @ApiOperation({ summary: 'The log of score events: numbered 1, 2, 3, … without a gap' })
+  async events(@Query() { after, limit }: ScoreEventsQuery): Promise<ScoreEventPage> {
+    const events = await this.scores.events(after, limit);
+    // Read afterwards, so that it is never below the last event of the page.
+    return { events, last_seq: await this.scores.lastSeq() };
+  }
+
+  @Get('scores/stream')
+  @ApiOperation({ summary: 'The log as server-sent events; Last-Event-ID or ?after= goes on where a reader stopped' })
+  stream(
+    @Headers('last-event-id') lastEventId: string | undefined,
+    @Query() query: ScoreEventsQuery,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): void {
+    const after = lastEventId === undefined ? query.after : readEventId(lastEventId);
+    const gone = new AbortController();
+    request.raw.once('close', () => gone.abort());
+    reply.raw.once('close', () => gone.abort());
+    void reply
+      .header('content-type', 'text/event-stream; charset=utf-8')
+      .header('cache-control', 'no-store')
+      .send(Readable.from(this.feed.lines(after, gone.signal), { highWaterMark: 16 }));
+  }
+
+  @Get('scores/:hotkey')
+  @ApiOperation({ summary: "One miner's score" })
+  score(@Param('hotkey') hotkey: string): Promise<MinerScore> {
+    return this.boards.of(hotkey);
+  }
+
+  @Get('snapshots/latest')
+  @Header('content-type', 'application/json; charset=utf-8')
+  @ApiOperation({ summary: 'The newest snapshot, canonical JSON' })
+  async latestSnapshot(): Promise<string> {
+    return found(await this.snapshots.latest(), 'no epoch is closed yet').body;
+  }
+
+  @Get('snapshots/:epoch')
+  @Header('content-type', 'application/json; charset=utf-8')
+  @ApiOperation({ summary: 'The immutable snapshot of a closed epoch, canonical JSON' })
+  async snapshot(@Param() { epoch }: EpochNumber): Promise<string> {
+    return found<SnapshotText>(await this.snapshots.find(epoch), `epoch ${epoch} has no snapshot (yet)`).body;
+  }
+
+  @Get('epochs/current')
+  @ApiOperation({ summary: 'The open epoch' })
+  async currentEpoch(): Promise<EpochView> {
+    return toEpochView(found(await this.epochs.open(), 'no epoch is open yet'));
+  }
+
+  @Get('epochs/:epoch')
+  @ApiOperation({ summary: 'One epoch' })
+  async epoch(@Param() { epoch }: EpochNumber): Promise<EpochView> {
+    return toEpochView(found(await this.epochs.find(epoch), `there is no epoch ${epoch}`));
+  }
+
+  @Get('policy')
+  @ApiOperation({ summary: 'The policy of the open epoch: every number that decides a score' })
+  async policy(): Promise<Policy> {
+    const open = await this.epochs.open();
+    return open?.policy ?? found(await this.epochs.newestPolicy(), 'no policy is set yet');
+  }
+}
+
+function found<T>(value: T | null, message: string): T {
+  if (value === null) throw new StudioError('NOT_FOUND', message);
+  return value;
+}
+
+function readEventId(text: string): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  const message = 'the number of an event, as its `id:` line gave it';
+  throw new StudioError('INVALID_INPUT', `last-event-id: ${message}`, [{ path: 'last-event-id', message }]);
+}
