@@ -107,7 +107,7 @@ export default tseslint.config(
     extends: [tseslint.configs.base],
     plugins: { '@nx': nx },
     rules: {
-      eqeqeq: 'error',
+      eqeqeq: ['error', 'always', { null: 'ignore' }],
       'no-var': 'error',
       'prefer-const': 'error',
       'no-eval': 'error',
