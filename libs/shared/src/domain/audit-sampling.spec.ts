@@ -133,7 +133,7 @@ describe('reversal of neighbours', () => {
   ])('refuses q = %p with κ = %p', (q, kappa) => expect(() => neighbourReversals(q, kappa)).toThrow(RangeError));
 
   it('chooses the nearest awards, the earlier of two at the same distance', () => {
-    const awards = [10, 20, 30, 40, 50].map((at) => ({ jobId: `job-${at}`, at }));
+    const awards = [10, 20, 30, 40, 50].map((at) => ({ jobId: `job-${99 - at}`, at }));
     expect(nearest(awards, 30, 3).map(({ at }) => at)).toEqual([30, 20, 40]);
     expect(nearest(awards, 30, 2).map(({ at }) => at)).toEqual([30, 20]);
     expect(nearest(awards, 0, 99)).toHaveLength(5);

@@ -24,6 +24,7 @@ describe('points', () => {
     expect(at(8_999_987)).toBe(1n);
     expect(at(9_000_000)).toBe(0n);
     expect(at(10_000_000)).toBe(0n);
+    expect(pointsFor({ weightMicro: 700_000, tMaxMs: 1, latencyUs: 901 })).toBe(0n);
   });
 
   it('equal the floor of the exact fraction where floats would not', () => {

@@ -73,14 +73,20 @@ describe('score window', () => {
   });
 
   it('counts everything since the beginning for windowEpochs 0, but nothing of later epochs', () => {
-    const entries = [award({ jobId: '1', epoch: 1 }), award({ jobId: '2', epoch: 1_000 }), award({ jobId: '3', epoch: 1_001 })];
+    const entries = [
+      award({ jobId: '1', epoch: 1 }),
+      award({ jobId: '2', epoch: 1_000 }),
+      award({ jobId: '3', epoch: 1_001 }),
+    ];
     expect(scoresAt(entries, { epoch: 1_000, windowEpochs: 0 }).get('miner-a')?.validJobs).toBe(2);
   });
 
   it('gives the same snapshot, in the same order, for the ledger replayed in any order', () => {
     fc.assert(
       fc.property(
-        ledger.chain((entries) => fc.tuple(fc.constant(entries), fc.shuffledSubarray(entries, { minLength: entries.length }))),
+        ledger.chain((entries) =>
+          fc.tuple(fc.constant(entries), fc.shuffledSubarray(entries, { minLength: entries.length })),
+        ),
         fc.nat(5),
         ([entries, shuffled], windowEpochs) => {
           const window = { epoch: 10, windowEpochs };

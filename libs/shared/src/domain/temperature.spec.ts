@@ -33,10 +33,10 @@ describe('temperature', () => {
     fc.assert(
       fc.property(rates, temperature, (r, t) => expect(Math.abs(sum(shares(r, t)) - 1)).toBeLessThanOrEqual(1e-12)),
     );
-    for (const t of [MIN_TEMPERATURE, 0.075, MAX_TEMPERATURE]) {
-      expect(Math.abs(sum(shares(ranks(20_000), t)) - 1)).toBeLessThanOrEqual(1e-12);
-      const tied = Array<number>(20_000).fill(0.3).concat(1);
-      expect(Math.abs(sum(shares(tied, t)) - 1)).toBeLessThanOrEqual(1e-12);
+    // Plainly added, a hundred thousand equal terms are all rounded the same way: 1.3e-12 off.
+    const tied = Array<number>(100_000).fill(0.3).concat(1);
+    for (const field of [tied, ranks(100_000)]) {
+      expect(Math.abs(sum(shares(field, 0.075)) - 1)).toBeLessThanOrEqual(1e-12);
     }
   });
 

@@ -61,15 +61,17 @@ export function chainWeights(allShares: readonly number[]): ChainWeights {
  * @throws RangeError as `winRates` and `shares`.
  */
 export function weightsFor(scores: ReadonlyMap<string, bigint>, policy: { temperature: number }): MinerWeights {
-  const entries = [...scores].sort(([a], [b]) => (a < b ? -1 : 1));
-  const rates = winRates(entries.map(([, points]) => points));
+  // Without a comparator, sort compares UTF-16 code units, natively.
+  const hotkeys = [...scores.keys()].sort();
+  const points = hotkeys.map((hotkey) => scores.get(hotkey) ?? 0n);
+  const rates = winRates(points);
   const parts = shares(rates, policy.temperature);
   const { outcome, weights } = chainWeights(parts);
-  const u16s = new Uint16Array(entries.length);
+  const u16s = new Uint16Array(hotkeys.length);
   for (const { index, u16 } of weights) u16s[index] = u16;
-  const miners = entries.map(([hotkey, points], i) => ({
+  const miners = hotkeys.map((hotkey, i) => ({
     hotkey,
-    points,
+    points: points[i] ?? 0n,
     winRate: rates[i] ?? 0,
     weight: parts[i] ?? 0,
     u16: u16s[i] ?? 0,

@@ -13,10 +13,10 @@ function oracle(scores: readonly bigint[]): number[] {
   });
 }
 
-/** Few distinct values, so that ties are common, or any 64-bit value. */
+/** Few distinct values, so that ties are common, or any exact double. */
 const scores = fc.oneof(
   fc.array(fc.bigInt({ min: 0n, max: 8n }), { maxLength: 40 }),
-  fc.array(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), { maxLength: 40 }),
+  fc.array(fc.bigInt({ min: 1n - 2n ** 53n, max: 2n ** 53n - 1n }), { maxLength: 40 }),
 );
 
 describe('win rate', () => {
@@ -45,7 +45,7 @@ describe('win rate', () => {
   });
 
   it('does not change under a strictly increasing transform of the scores', () => {
-    const small = fc.array(fc.bigInt({ min: 0n, max: 1_000_000n }), { maxLength: 40 });
+    const small = fc.array(fc.bigInt({ min: 0n, max: 100_000n }), { maxLength: 40 });
     fc.assert(
       fc.property(small, (s) => {
         expect(winRates(s.map((x) => x * x * x + 7n * x - 5n))).toEqual(winRates(s));
@@ -53,7 +53,7 @@ describe('win rate', () => {
     );
   });
 
-  it('refuses a score that does not fit into 64 bits instead of wrapping it', () => {
-    expect(() => winRates([2n ** 63n, 0n])).toThrow('64 bits');
+  it('refuses a score that a double cannot hold instead of rounding it into a tie', () => {
+    expect(() => winRates([2n ** 53n, 0n])).toThrow('2^53');
   });
 });
