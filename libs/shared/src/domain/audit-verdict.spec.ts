@@ -71,6 +71,13 @@ describe('audit verdict', () => {
     expect(decideVerdict({ ...question, replays: replaysOf('peer:b', 'peer:a', 'peer:b') }).outcome).toBe('invalid');
   });
 
+  it('does not convict when a tolerant comparator leaves as many for the target as against it', () => {
+    const near = (a: string, b: string) => Math.abs(a.charCodeAt(0) - b.charCodeAt(0)) <= 1;
+    const question = { target: { hotkey: '5t', digest: 'd' }, agrees: near, exhausted: false };
+    const replays = replaysOf('trusted:b', 'peer:e', 'peer:c');
+    expect(decideVerdict({ ...question, replays }).outcome).toBe('inconclusive');
+  });
+
   const replay = fc.tuple(fc.constantFrom('trusted', 'peer'), fc.constantFrom('T', 'R', 'X')).map((p) => p.join(':'));
 
   it('never convicts on one result, nor against as many that speak for the target, nor on two peers', () => {
