@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { TRANSACTION_BOUND_MS } from './grants';
 import { Initial1763800000001 } from './migrations/0001-initial';
@@ -42,4 +43,23 @@ export function createDataSource({
       keepAlive: true,
     },
   });
+}
+
+/** Between two tries to reach a database that is not there yet. */
+const CONNECT_PAUSE_MS = 500;
+
+/**
+ * Connects, however long the database takes: a service that starts before it must not end for that.
+ * @throws AbortError when `signal` aborts first.
+ */
+export async function connectDataSource(options: DataSourceOptions, signal?: AbortSignal): Promise<DataSource> {
+  for (;;) {
+    const source = createDataSource(options);
+    try {
+      return await source.initialize();
+    } catch (error) {
+      options.onError?.(error as Error);
+      await sleep(CONNECT_PAUSE_MS, undefined, { signal });
+    }
+  }
 }
