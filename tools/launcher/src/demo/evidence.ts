@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import Redis from 'ioredis';
 import { connect, consumerOpts } from 'nats';
 import { Client } from 'pg';
-import type { ScoreEvent } from '@studio/shared/contract/scores';
+import type { ScoreBoard, ScoreEvent, Snapshot } from '@studio/shared/contract/scores';
 import { SCORES_STREAM } from '@studio/shared/contract/subjects';
 import { weightsFile } from '../system/processes';
 import type { System } from '../system/start-system';
@@ -55,7 +55,8 @@ export interface Evidence {
   trustedPoints: string;
   httpEvents: ScoreEvent[];
   streamEvents: ScoreEvent[];
-  /** Hotkey → points as cached. */
+  /** Scores of the open epoch's window: as served over HTTP, and as Redis holds them. */
+  served: ScoreBoard;
   cached: Map<string, string>;
   weights: ValidatorWeights | null;
 }
@@ -67,13 +68,14 @@ export interface ValidatorWeights {
   snapshot_sha256: string;
 }
 
-/** `lateAfterMs`: how long after its deadline a job may end (two leases). */
 export async function gatherEvidence(
   system: System,
   operator: OperatorClient,
   jobIds: readonly string[],
-  lastSeq: number,
+  { policy }: Snapshot,
 ): Promise<Evidence> {
+  const served = await operator.scores();
+  const lastSeq = served.last_seq;
   const client = new Client({ connectionString: system.ownerUrl, application_name: 'launcher' });
   await client.connect();
   const rows = async <T>(sql: string, parameters: unknown[] = []): Promise<T[]> =>
@@ -89,7 +91,8 @@ export async function gatherEvidence(
       trustedPoints: (await rows<{ sum: string }>(TRUSTED_POINTS))[0]!.sum,
       httpEvents: await allHttpEvents(operator, lastSeq),
       streamEvents: await allStreamEvents(system.endpoints.nats, lastSeq),
-      cached: await cachedScores(system.endpoints.redis),
+      served,
+      cached: await cachedScores(system.endpoints.redis, `scores:${policy.version}:${served.epoch}`),
       weights: readWeights(weightsFile(system.places)),
     };
   } finally {
@@ -146,17 +149,20 @@ async function allStreamEvents(natsUrl: string, lastSeq: number): Promise<ScoreE
   }
 }
 
-async function cachedScores(url: string): Promise<Map<string, string>> {
+/** Hotkey → points, from the registry's sorted set: its members are `<kind>|<hotkey>`, `<kind>#|<hotkey>` and `#seq`. */
+async function cachedScores(url: string, key: string): Promise<Map<string, string>> {
   const redis = new Redis(url, { maxRetriesPerRequest: 3 });
   try {
-    return await readCachedScores(redis);
+    const flat = await redis.zrange(key, 0, -1, 'WITHSCORES');
+    const totals = new Map<string, bigint>();
+    for (let i = 0; i < flat.length; i += 2) {
+      const [kind, hotkey] = flat[i]!.split('|');
+      if (hotkey && !kind!.endsWith('#')) totals.set(hotkey, (totals.get(hotkey) ?? 0n) + BigInt(flat[i + 1]!));
+    }
+    return new Map([...totals].map(([hotkey, points]) => [hotkey, points.toString()]));
   } finally {
     redis.disconnect();
   }
-}
-
-async function readCachedScores(_redis: Redis): Promise<Map<string, string>> {
-  return new Map();
 }
 
 function readWeights(path: string): ValidatorWeights | null {

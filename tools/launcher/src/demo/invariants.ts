@@ -13,7 +13,6 @@ import { recomputeWeights, type RecomputedWeight } from './recompute';
 export interface Case {
   evidence: Evidence;
   snapshot: Snapshot;
-  /** SHA-256 of the snapshot's body, from its event. */
   submitted: readonly string[];
   /** Ids that submitting again with the same Idempotency-Key gave, in the order of `submitted`. */
   resubmitted: readonly string[];
@@ -43,7 +42,7 @@ export function checkInvariants(c: Case): Record<string, boolean> {
     pointsFollowTheLatencyCurve: evidence.awards.every((row) => BigInt(row.points) === expectedPoints(row)),
     scoreEventsAreGapFree: gapFree(evidence.httpEvents) && gapFree(evidence.streamEvents),
     streamEqualsPostgresLog: JSON.stringify(evidence.streamEvents) === JSON.stringify(evidence.httpEvents),
-    ledgerEqualsServedEqualsCached: sumsAgree(evidence),
+    ledgerEqualsPublishedServedCached: sumsAgree(evidence, snapshot),
     weightsEqualRecomputation: weightsAgree(c),
     validatorEqualsRegistry: validatorAgrees(c),
     drawsFollowTheRevealedSecret: drawsVerify(evidence, snapshot),
@@ -91,10 +90,16 @@ function gapFree(events: Evidence['httpEvents']): boolean {
   return events.length > 0 && events.every((event, index) => event.seq === index + 1);
 }
 
-function sumsAgree({ ledger, httpEvents, cached }: Evidence): boolean {
-  const fromLedger = sums(ledger);
-  const fromEvents = sums(httpEvents.filter((event) => event.type !== 'snapshot'));
-  return same(fromLedger, fromEvents) && same(fromLedger, new Map(cached));
+/** Published = the log; served and cached = the part of it inside the open epoch's window. */
+function sumsAgree({ ledger, httpEvents, served, cached }: Evidence, { policy }: Snapshot): boolean {
+  const { windowEpochs } = policy;
+  const inWindow = ledger.filter((row) => windowEpochs === 0 || row.epoch > served.epoch - windowEpochs);
+  const expected = sums(inWindow);
+  return (
+    same(sums(ledger), sums(httpEvents.filter((event) => event.type !== 'snapshot'))) &&
+    same(expected, new Map(served.miners.map((miner) => [miner.hotkey, miner.points]))) &&
+    same(expected, cached)
+  );
 }
 
 function sums(rows: readonly { hotkey?: string; points?: string }[]): Map<string, string> {

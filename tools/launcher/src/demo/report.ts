@@ -55,8 +55,7 @@ export async function composeReport(
   const { jobs, audits, snapshot } = outcome;
   const submitted = jobs.map(({ view }) => view.id);
   const resubmitted = await resubmit(system, outcome);
-  const { last_seq: lastSeq } = await operator.scores();
-  const evidence = await gatherEvidence(system, operator, submitted, lastSeq);
+  const evidence = await gatherEvidence(system, operator, submitted, snapshot);
   const trusted = new Set([...system.names].filter(([, name]) => isTrusted(name)).map(([hotkey]) => hotkey));
   const miners = summarise(system.names, trusted, snapshot, evidence.httpEvents, audits);
   const dishonest = miners.find(({ name }) => name === dishonestName())!;

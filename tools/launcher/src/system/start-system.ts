@@ -42,10 +42,10 @@ export interface System {
 }
 
 export interface StartHooks {
-  say(line: string): void;
-  onFatal(error: Error): void;
+  say: (line: string) => void;
+  onFatal: (error: Error) => void;
   /** Gets the supervisor before anything runs, so that whatever has started can be stopped. */
-  onSupervisor(supervisor: Supervisor): void;
+  onSupervisor: (supervisor: Supervisor) => void;
 }
 
 const SERVICES_READY_MS = 60_000;

@@ -37,8 +37,8 @@ const STOP_BOUND_MS = 8_000;
 interface Entry {
   name: string;
   restarts: number;
-  pid(): number | null;
-  stop(): Promise<void>;
+  pid: () => number | null;
+  stop: () => Promise<void>;
   ended: Promise<void>;
   peak: number | null;
 }
