@@ -1,0 +1,107 @@
+/** Tier 1 for LoRA files: strict bytes, the engine's own tensors, sane numbers. Runs in a worker thread. */
+import { ADAPTER_FORMATS, adapterFormat, adapterShapes, loraA, loraB } from '@studio/shared/domain/adapter-format';
+import type { AdapterFormat, LoraModule } from '@studio/shared/domain/adapter-format';
+import type { Engine } from '@studio/shared/domain/job';
+import { readSafetensors, SafetensorsError, tensorHash, type Tensor } from '@studio/shared/protocol/safetensors';
+import { refuse, type Checked } from './image-check';
+
+export interface LoraFacts {
+  engine: Engine;
+  rank: number;
+  /** SHA-256 (hex) over tensors without metadata (protocol/safetensors.ts). */
+  tensorHash: string;
+}
+
+type Tensors = ReadonlyMap<string, Tensor>;
+
+/** What a miner sent, against the engine and rank that were asked for. Never throws for bad bytes. */
+export function checkLora(bytes: Uint8Array, expected: { engine: Engine; rank: number }): Checked<LoraFacts> {
+  const format = adapterFormat(expected.engine);
+  if (!format) return refuse(`LoRA files of engine ${expected.engine} cannot be checked here`);
+  return inspect(bytes, (tensors) => {
+    const problem = problemOf(tensors, format, expected.rank);
+    return problem ? refuse(problem) : factsOf(tensors, format, expected.rank);
+  });
+}
+
+/** What a client uploaded: the engine and rank are found from the tensors. */
+export function recogniseLora(bytes: Uint8Array): Checked<LoraFacts> {
+  return inspect(bytes, (tensors) => {
+    const format = ADAPTER_FORMATS.find(({ modules }) => modules.every(({ name }) => tensors.has(loraA(name))));
+    if (!format) return refuse('its tensors belong to no engine here');
+    const rank = tensors.get(loraA(format.modules[0]!.name))?.shape[0] ?? 0;
+    const problem = problemOf(tensors, format, rank);
+    return problem ? refuse(problem) : factsOf(tensors, format, rank);
+  });
+}
+
+function inspect(bytes: Uint8Array, look: (tensors: Tensors) => Checked<LoraFacts>): Checked<LoraFacts> {
+  try {
+    return look(readSafetensors(bytes).tensors);
+  } catch (error) {
+    if (error instanceof SafetensorsError) return refuse(`not a sound safetensors file: ${error.message}`);
+    throw error;
+  }
+}
+
+function factsOf(tensors: Tensors, { engine }: AdapterFormat, rank: number): Checked<LoraFacts> {
+  return { ok: true, value: { engine, rank, tensorHash: tensorHash(tensors) } };
+}
+
+function problemOf(tensors: Tensors, format: AdapterFormat, rank: number): string | undefined {
+  if (rank < 1 || rank > format.maxRank) return `rank ${rank} is not between 1 and ${format.maxRank}`;
+  return shapeProblem(tensors, adapterShapes(format, rank)) ?? valueProblem(tensors, format);
+}
+
+function shapeProblem(tensors: Tensors, shapes: ReadonlyMap<string, number[]>): string | undefined {
+  for (const [name, shape] of shapes) {
+    const found = tensors.get(name);
+    if (!found) return `tensor ${name} is missing`;
+    if (found.shape.join('×') !== shape.join('×')) {
+      return `tensor ${name} is ${found.shape.join('×')} instead of ${shape.join('×')}`;
+    }
+  }
+  const foreign = [...tensors.keys()].find((name) => !shapes.has(name));
+  return foreign === undefined
+    ? undefined
+    : `tensor ${JSON.stringify(foreign.slice(0, 100))} is not part of this engine's LoRA`;
+}
+
+function valueProblem(tensors: Tensors, format: AdapterFormat): string | undefined {
+  for (const [name, { data }] of tensors)
+    if (!data.every(Number.isFinite)) return `tensor ${name} has values that are not finite`;
+  const deltas = format.modules.map((module) => deltaNorm(tensors, module));
+  const tooLarge = format.modules.find((_, index) => deltas[index]! > format.maxDeltaNorm);
+  if (tooLarge) return `the change of module ${tooLarge.name} is larger than any training makes`;
+  if (format.modules.every(({ name }) => tensors.get(loraB(name))!.data.every((value) => value === 0))) {
+    return 'every lora_B is zero: the LoRA is untrained';
+  }
+  const products = new Set(format.modules.flatMap(({ name }) => [loraA(name), loraB(name)]));
+  for (const [name, { data }] of tensors) {
+    if (!products.has(name) && norm(data) > format.maxBiasNorm)
+      return `tensor ${name} is larger than any training makes`;
+  }
+  return undefined;
+}
+
+/** ‖B·A‖ (Frobenius) without forming B·A: tr((A·Aᵀ)(Bᵀ·B)) needs rank² products of rows instead of in·out·rank. */
+function deltaNorm(tensors: Tensors, { name, inputs, outputs }: LoraModule): number {
+  const a = tensors.get(loraA(name))!;
+  const b = tensors.get(loraB(name))!;
+  const rank = a.shape[0]!;
+  let sum = 0;
+  for (let i = 0; i < rank; i++) {
+    for (let j = 0; j < rank; j++) {
+      let rows = 0;
+      for (let k = 0; k < inputs; k++) rows += a.data[i * inputs + k]! * a.data[j * inputs + k]!;
+      let columns = 0;
+      for (let k = 0; k < outputs; k++) columns += b.data[k * rank + i]! * b.data[k * rank + j]!;
+      sum += rows * columns;
+    }
+  }
+  return Math.sqrt(Math.max(0, sum));
+}
+
+function norm(data: Float32Array): number {
+  return Math.sqrt(data.reduce((sum, value) => sum + value * value, 0));
+}
