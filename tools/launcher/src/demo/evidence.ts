@@ -131,10 +131,8 @@ async function allHttpEvents(operator: OperatorClient, lastSeq: number): Promise
 async function allStreamEvents(natsUrl: string, lastSeq: number): Promise<ScoreEvent[]> {
   const connection = await connect({ servers: natsUrl });
   try {
-    const options = consumerOpts().orderedConsumer().deliverAll();
-    const subscription = await connection
-      .jetstream()
-      .subscribe('scores.>', { ...options, stream: SCORES_STREAM } as never);
+    const options = consumerOpts().orderedConsumer().deliverAll().bindStream(SCORES_STREAM);
+    const subscription = await connection.jetstream().subscribe('scores.>', options);
     const events: ScoreEvent[] = [];
     const enough = setTimeout(() => subscription.unsubscribe(), 10_000);
     for await (const message of subscription) {
