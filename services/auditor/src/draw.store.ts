@@ -1,0 +1,201 @@
+import type { DataSource, EntityManager } from 'typeorm';
+import { HOUSE_CLIENT_ID } from '@studio/shared/contract/submit-job';
+import { TRANSACTION_BOUND_MS } from '@studio/shared/database/grants';
+import { AUDIT_INTAKE_LOCK, EPOCH_BOUNDARY_LOCK } from '@studio/shared/database/locks';
+import type { JobKind } from '@studio/shared/domain/job';
+import { VOID_SAMPLE_MEMORY } from '@studio/shared/domain/latency';
+import type { Policy } from '@studio/shared/domain/policy';
+import { minerKind, type Filing, type FinishedJob, type IntakeBatch, type MinerRecord } from './filing';
+
+/** Where a scan of finished jobs goes on. */
+export interface ScanPosition {
+  finishedAt: string;
+  jobId: string;
+}
+
+export interface Taken {
+  filing: Filing;
+  last: ScanPosition | undefined;
+}
+
+/**
+ * A job's `finished_at` is taken when its statement starts, and it becomes visible when its transaction commits: after
+ * one bounded statement and one bounded idle time at most. Whatever finished longer ago than that is visible.
+ */
+const OVERLAP_MS = 2 * TRANSACTION_BOUND_MS + 5_000;
+
+/** Reads finished jobs and writes their draws, awards and audits. The only writer of `draws`. */
+export class DrawStore {
+  constructor(private readonly source: DataSource) {}
+
+  /**
+   * One batch in one transaction. The intake lock keeps other replicas out; the boundary lock, held shared, keeps the
+   * epoch open until the commit.
+   * @param after where the scan starts; undefined: from the newest job taken in, less the overlap.
+   * @returns undefined when another replica is at it, or no epoch is open.
+   */
+  async takeIn(
+    { after, limit }: { after: ScanPosition | undefined; limit: number },
+    decide: (batch: IntakeBatch) => Filing,
+  ): Promise<Taken | undefined> {
+    return this.source.transaction(async (tx) => {
+      if (!(await holdsLocks(tx))) return undefined;
+      const ground = await openEpoch(tx);
+      if (!ground) return undefined;
+      const jobs = await untakenJobs(tx, after, limit);
+      const last = jobs.at(-1);
+      if (!last) return undefined;
+      const filing = decide({ ...ground, jobs, records: await recordsOf(tx, jobs) });
+      await write(tx, filing);
+      return { filing, last: { finishedAt: last.finishedAt, jobId: last.jobId } };
+    });
+  }
+
+  /** Succeeded jobs that have no draw yet, among those that a scan would still look at. */
+  async countUntaken(): Promise<number> {
+    const rows: { count: number }[] = await this.source.query(
+      `SELECT count(*)::int AS count FROM studio.jobs j
+        WHERE j.state = 'succeeded' AND j.finished_at >= ${SCAN_START}
+          AND NOT EXISTS (SELECT 1 FROM studio.draws d WHERE d.job_id = j.id)`,
+    );
+    return rows[0]?.count ?? 0;
+  }
+}
+
+const SCAN_START = `COALESCE(
+  (SELECT max(finished_at) FROM studio.draws) - interval '${OVERLAP_MS} milliseconds', '-infinity')`;
+
+async function holdsLocks(tx: EntityManager): Promise<boolean> {
+  const rows: { held: boolean }[] = await tx.query('SELECT pg_try_advisory_xact_lock($1) AS held', [AUDIT_INTAKE_LOCK]);
+  if (!rows[0]?.held) return false;
+  await tx.query('SELECT pg_advisory_xact_lock_shared($1)', [EPOCH_BOUNDARY_LOCK]);
+  return true;
+}
+
+async function openEpoch(
+  tx: EntityManager,
+): Promise<{ epoch: number; policy: Policy; secret: Uint8Array } | undefined> {
+  const rows: { epoch: number; policy: Policy; secret: Buffer }[] = await tx.query(
+    `SELECT e.epoch, p.body AS policy, s.secret
+       FROM studio.epochs e
+       JOIN studio.policies p ON p.version = e.policy_version
+       JOIN studio.draw_secrets s ON s.epoch = e.epoch
+      WHERE e.state = 'open'`,
+  );
+  return rows[0];
+}
+
+type JobRow = Omit<FinishedJob, 'netUs'> & { netUs: string | null };
+
+async function untakenJobs(tx: EntityManager, after: ScanPosition | undefined, limit: number): Promise<FinishedJob[]> {
+  const start = after ? '(j.finished_at, j.id) > ($3::timestamptz, $4::uuid)' : `j.finished_at >= ${SCAN_START}`;
+  const rows: JobRow[] = await tx.query(
+    `SELECT j.id AS "jobId", a.attempt_no AS "attemptNo", a.hotkey, a.operator, j.kind, j.engine,
+            j.timeout_ms AS "timeoutMs", a.net_us AS "netUs", a.void, j.finished_at::text AS "finishedAt",
+            CASE WHEN j.client_id = $2 AND j.idempotency_key ~ '^[0-9a-f-]{36}$'
+                 THEN EXISTS (SELECT 1 FROM studio.audit_replays r WHERE r.request_key = j.idempotency_key::uuid)
+                 ELSE false END AS house,
+            COALESCE(m.trusted, false) AS trusted,
+            CASE WHEN j.kind = 'lora-training' THEN j.input->'image'->>'pixelHash' END AS "imageHash",
+            CASE WHEN j.kind = 'lora-training' THEN j.result->'lora'->>'sha256' END AS "loraSha256"
+       FROM studio.jobs j
+       JOIN studio.attempts a ON a.job_id = j.id AND a.state = 'accepted'
+       LEFT JOIN studio.miners m ON m.hotkey = a.hotkey
+      WHERE j.state = 'succeeded' AND ${start}
+        AND NOT EXISTS (SELECT 1 FROM studio.draws d WHERE d.job_id = j.id)
+      ORDER BY j.finished_at, j.id
+      LIMIT $1`,
+    [limit, HOUSE_CLIENT_ID, ...(after ? [after.finishedAt, after.jobId] : [])],
+  );
+  return rows.map((row) => ({ ...row, netUs: row.netUs === null ? null : Number(row.netUs) }));
+}
+
+async function recordsOf(tx: EntityManager, jobs: readonly FinishedJob[]): Promise<Map<string, MinerRecord>> {
+  const rows: (Omit<MinerRecord, 'recentUs'> & { hotkey: string; kind: JobKind })[] = await tx.query(
+    `SELECT hotkey, kind, jobs_seen AS "jobsSeen", audits, passes, cusum
+       FROM studio.miner_trust WHERE hotkey = ANY($1)`,
+    [[...new Set(jobs.map((job) => job.hotkey))]],
+  );
+  const records = new Map(rows.map((row) => [minerKind(row.hotkey, row.kind), { ...row, recentUs: [] as number[] }]));
+  for (const { hotkey, kind, samples } of await validSamples(tx, jobs)) {
+    const key = minerKind(hotkey, kind);
+    const known = records.get(key) ?? { hotkey, kind, jobsSeen: 0, audits: 0, passes: 0, cusum: 0, recentUs: [] };
+    records.set(key, { ...known, recentUs: samples.map(Number) });
+  }
+  return records;
+}
+
+/** For the (miner, kind) pairs whose sample is void: what their latest good ones were. */
+async function validSamples(
+  tx: EntityManager,
+  jobs: readonly FinishedJob[],
+): Promise<{ hotkey: string; kind: JobKind; samples: string[] }[]> {
+  const spoiled = jobs.filter((job) => job.void || job.netUs === null);
+  if (spoiled.length === 0) return [];
+  const pairs = new Map(spoiled.map(({ hotkey, kind }) => [minerKind(hotkey, kind), { hotkey, kind }]));
+  return tx.query(
+    `SELECT p.hotkey, p.kind, array(
+              SELECT a.net_us FROM studio.attempts a
+               WHERE a.hotkey = p.hotkey AND a.kind = p.kind AND a.state = 'accepted'
+                 AND NOT a.void AND a.net_us IS NOT NULL
+               ORDER BY a.finished_at DESC LIMIT ${VOID_SAMPLE_MEMORY}) AS samples
+       FROM jsonb_to_recordset($1::jsonb) AS p(hotkey text, kind text)`,
+    [JSON.stringify([...pairs.values()])],
+  );
+}
+
+async function write(tx: EntityManager, { draws, audits, awards, seen }: Filing): Promise<void> {
+  await insertDraws(tx, draws);
+  await tx.query(
+    `INSERT INTO studio.ledger_outbox (entry_id, payload)
+     SELECT (value->>'id')::uuid, value FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY ORDER BY ordinality`,
+    [JSON.stringify(awards)],
+  );
+  // Sorted, as every writer of these rows takes them: no two transactions wait for each other.
+  const counts = [...seen].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, jobs]) => ({ ...splitKey(key), jobs }));
+  await tx.query(
+    `INSERT INTO studio.miner_trust AS t (hotkey, kind, jobs_seen)
+     SELECT hotkey, kind, jobs FROM jsonb_to_recordset($1::jsonb) AS n(hotkey text, kind text, jobs int)
+     ON CONFLICT (hotkey, kind) DO UPDATE SET jobs_seen = t.jobs_seen + EXCLUDED.jobs_seen`,
+    [JSON.stringify(counts)],
+  );
+  await tx.query(
+    `INSERT INTO studio.audits (id, job_id, hotkey, operator, kind, engine, epoch, why, due_at)
+     SELECT n.id, d.job_id, d.hotkey, d.operator, d.kind, d.engine, d.epoch, 'draw',
+            studio.now() + n.delay * interval '1 millisecond'
+       FROM jsonb_to_recordset($1::jsonb) AS n(id uuid, "jobId" uuid, delay int)
+       JOIN studio.draws d ON d.job_id = n."jobId"`,
+    [JSON.stringify(audits.map(({ id, jobId, delayMs }) => ({ id, jobId, delay: delayMs })))],
+  );
+  await insertAdapters(tx, draws);
+}
+
+async function insertDraws(tx: EntityManager, draws: Filing['draws']): Promise<void> {
+  const rows = draws.map((draw) => ({ ...draw, points: draw.points.toString(), u: draw.u?.toString() ?? null }));
+  await tx.query(
+    `INSERT INTO studio.draws (job_id, attempt_no, hotkey, operator, kind, engine, epoch, policy_version, latency_us,
+                               points, award_id, q, u, drawn, finished_at)
+     SELECT "jobId", "attemptNo", hotkey, operator, kind, engine, epoch, "policyVersion", "latencyUs",
+            points, "awardId", q, u, drawn, "finishedAt"
+       FROM jsonb_to_recordset($1::jsonb) AS n("jobId" uuid, "attemptNo" int, hotkey text, operator text, kind text,
+            engine text, epoch int, "policyVersion" int, "latencyUs" bigint, points bigint, "awardId" uuid,
+            q double precision, u numeric, drawn boolean, "finishedAt" timestamptz)`,
+    [JSON.stringify(rows)],
+  );
+}
+
+async function insertAdapters(tx: EntityManager, draws: Filing['draws']): Promise<void> {
+  const trainings = draws.filter((draw) => draw.imageHash !== null && draw.loraSha256 !== null);
+  if (trainings.length === 0) return;
+  await tx.query(
+    `INSERT INTO studio.adapters (job_id, hotkey, engine, image_hash, lora_sha256)
+     SELECT "jobId", hotkey, engine, "imageHash", "loraSha256" FROM jsonb_to_recordset($1::jsonb)
+         AS n("jobId" uuid, hotkey text, engine text, "imageHash" text, "loraSha256" text)`,
+    [JSON.stringify(trainings.map(({ points: _points, u: _u, ...row }) => row))],
+  );
+}
+
+function splitKey(key: string): { hotkey: string; kind: string } {
+  const [hotkey = '', kind = ''] = key.split('|');
+  return { hotkey, kind };
+}

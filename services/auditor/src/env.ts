@@ -1,0 +1,28 @@
+import { IntegerVar, PortVar, ProcessEnv, SecretVar, TextVar, UrlVar } from '@studio/shared/platform/env';
+
+/** What the auditor is told from outside, read once at boot. */
+export class AuditorEnv extends ProcessEnv {
+  @UrlVar(['postgres', 'postgresql'])
+  POSTGRES_URL!: string;
+
+  @UrlVar(['nats', 'tls'])
+  NATS_URL!: string;
+
+  @TextVar({ what: 'an address to listen on', example: '127.0.0.1' })
+  HTTP_HOST = '127.0.0.1';
+
+  @PortVar()
+  HTTP_PORT = 4_030;
+
+  /** The querier's artifacts, for the rule against copied adapters. Only read. */
+  @TextVar({ what: 'a directory', example: '/var/lib/studio/artifacts' })
+  ARTIFACTS_DIR!: string;
+
+  /** Opens /admin/v1 as a bearer token. */
+  @SecretVar()
+  ADMIN_KEY!: string;
+
+  /** How long a lost hint may delay intake, replays, closes and the ledger. */
+  @IntegerVar({ min: 50, max: 60_000, example: 1_000 })
+  SWEEP_MS = 1_000;
+}
