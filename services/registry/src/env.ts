@@ -1,12 +1,4 @@
-import {
-  ChoiceVar,
-  OptionalVar,
-  PortVar,
-  ProcessEnv,
-  SecretVar,
-  TextVar,
-  UrlVar,
-} from '@studio/shared/platform/env';
+import { ChoiceVar, OptionalVar, PortVar, ProcessEnv, SecretVar, TextVar, UrlVar } from '@studio/shared/platform/env';
 
 export class RegistryEnv extends ProcessEnv {
   @UrlVar(['postgres', 'postgresql'])

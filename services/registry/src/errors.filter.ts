@@ -1,12 +1,21 @@
-import { Catch, HttpException, Logger, ValidationPipe, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
-import type { ValidationError } from 'class-validator';
+import {
+  Catch,
+  HttpException,
+  Logger,
+  type ArgumentMetadata,
+  type ArgumentsHost,
+  type ExceptionFilter,
+  type PipeTransform,
+} from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { throwError, type Observable } from 'rxjs';
-import { isStudioError, StudioError, type ErrorCode, type FieldProblem } from '@studio/shared/domain/errors';
+import { validated } from '@studio/shared/contract/validated';
+import { isStudioError, StudioError, type ErrorCode } from '@studio/shared/domain/errors';
 
 /** SQLSTATE classes and socket errors of a database that is away; everything else from it is a fault of ours. */
 const DATABASE_AWAY = /^(08|53|57P)|^E(CONN|PIPE|TIMEDOUT|NOTFOUND|AI_AGAIN)/;
-const CONNECTION_LOST = /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error/i;
+const CONNECTION_LOST =
+  /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error/i;
 
 /** The one place where errors get their outer form: `{error: {code, message, fields}}`, over HTTP and NATS alike. */
 @Catch()
@@ -23,26 +32,16 @@ export class ErrorsFilter implements ExceptionFilter {
   }
 }
 
-/** For HTTP bodies and NATS payloads: nothing that is not declared gets in. */
-export function validationPipe(): ValidationPipe {
-  return new ValidationPipe({
-    whitelist: true,
-    forbidNonWhitelisted: true,
-    transform: true,
-    exceptionFactory: (errors) => {
-      const fields = errors.flatMap((error) => fieldProblems(error, ''));
-      const text = fields.map(({ path, message }) => `${path}: ${message}`).join('; ');
-      return new StudioError('INVALID_INPUT', text, fields);
-    },
-  });
+/** HTTP bodies, queries and paths, and NATS payloads, wherever a handler declares a class of contract/ for them. */
+export class ContractPipe implements PipeTransform {
+  transform(value: unknown, { metatype }: ArgumentMetadata): unknown {
+    const isContract = metatype !== undefined && !BUILT_IN.has(metatype);
+    return isContract ? validated(metatype as new () => object, value) : value;
+  }
 }
 
-function fieldProblems({ property, constraints, children }: ValidationError, parent: string): FieldProblem[] {
-  const path = parent ? `${parent}.${property}` : property;
-  const [message] = Object.values(constraints ?? {});
-  const own = message === undefined ? [] : [{ path, message }];
-  return [...own, ...(children ?? []).flatMap((child) => fieldProblems(child, path))];
-}
+/** What the compiler writes for parameters that have no class. */
+const BUILT_IN: ReadonlySet<unknown> = new Set([String, Number, Boolean, Array, Object]);
 
 const BY_STATUS: Record<number, ErrorCode> = {
   400: 'MALFORMED_BODY',

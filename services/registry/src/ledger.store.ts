@@ -56,7 +56,10 @@ export class LedgerStore {
 function asRefusal(error: unknown, entries: readonly LedgerEntryMessage[]): StudioError | null {
   const { code, detail } = error as { code?: string; detail?: string };
   if (code === UNIQUE_VIOLATION) {
-    return refusal([{ path: 'entries', message: 'two entries of the batch are the same type for the same job' }], error);
+    return refusal(
+      [{ path: 'entries', message: 'two entries of the batch are the same type for the same job' }],
+      error,
+    );
   }
   if (code !== RULE_BROKEN) return null;
   const problems = JSON.parse(detail ?? '[]') as { id: string; problem: string }[];

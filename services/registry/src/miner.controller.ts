@@ -1,6 +1,11 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Put, Req } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
-import { MinerRegistration, type MinerList, type MinerView, type RegistryIdentity } from '@studio/shared/contract/miners';
+import {
+  MinerRegistration,
+  type MinerList,
+  type MinerView,
+  type RegistryIdentity,
+} from '@studio/shared/contract/miners';
 import { SUBJECTS } from '@studio/shared/contract/subjects';
 import { StudioError } from '@studio/shared/domain/errors';
 import { MinerStore } from './miner.store';

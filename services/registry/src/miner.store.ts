@@ -103,10 +103,9 @@ export class MinerStore {
 
   /** Brings the mark of references to what the configuration says now. */
   async markTrusted(): Promise<void> {
-    await this.db.query(
-      `UPDATE studio.miners SET trusted = NOT trusted WHERE trusted <> (hotkey = ANY($1::text[]))`,
-      [this.trusted],
-    );
+    await this.db.query(`UPDATE studio.miners SET trusted = NOT trusted WHERE trusted <> (hotkey = ANY($1::text[]))`, [
+      this.trusted,
+    ]);
   }
 
   async forgetNonces(): Promise<void> {

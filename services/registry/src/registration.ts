@@ -12,7 +12,8 @@ export function requireOffers({ offers }: MinerRegistration): void {
   offers.forEach(({ kind, engine }, index) => {
     const offer = `${kind} on ${engine}`;
     if (!findTaskKind(kind, engine)) fields.push({ path: `offers.${index}`, message: `there is no ${offer}` });
-    if (seen.has(offer)) fields.push({ path: `offers.${index}`, message: `${offer} is offered twice: add up its slots` });
+    if (seen.has(offer))
+      fields.push({ path: `offers.${index}`, message: `${offer} is offered twice: add up its slots` });
     seen.add(offer);
   });
   if (fields.length > 0) {

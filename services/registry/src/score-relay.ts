@@ -128,9 +128,7 @@ async function publishAll(stream: JetStreamClient, events: readonly ScoreEvent[]
 }
 
 function subjectOf(event: ScoreEvent): string {
-  return event.hotkey === undefined
-    ? snapshotEventSubject(event.epoch)
-    : scoreEventSubject(event.epoch, event.hotkey);
+  return event.hotkey === undefined ? snapshotEventSubject(event.epoch) : scoreEventSubject(event.epoch, event.hotkey);
 }
 
 function encode(event: ScoreEvent): string {

@@ -12,10 +12,9 @@ export class SnapshotStore {
   constructor(private readonly db: DataSource) {}
 
   async find(epoch: number): Promise<SnapshotText | null> {
-    const [row] = await this.db.query<SnapshotText[]>(
-      'SELECT body, sha256 FROM studio.snapshots WHERE epoch = $1',
-      [epoch],
-    );
+    const [row] = await this.db.query<SnapshotText[]>('SELECT body, sha256 FROM studio.snapshots WHERE epoch = $1', [
+      epoch,
+    ]);
     return row ?? null;
   }
 
@@ -40,7 +39,10 @@ export class SnapshotStore {
       );
       if (counter === undefined || closing.length === 0) return null;
       const ledgerSeq = Number(counter.last_seq);
-      const rows = await tx.query<Parameters<typeof toKindSum>[0][]>(SUMS_OF_WINDOW, windowOf(epoch.policy, epoch.epoch));
+      const rows = await tx.query<Parameters<typeof toKindSum>[0][]>(
+        SUMS_OF_WINDOW,
+        windowOf(epoch.policy, epoch.epoch),
+      );
       const { body, sha256 } = compose({ ledgerSeq, sums: rows.flatMap(toKindSum) });
       const seq = ledgerSeq + 1;
       await tx.query('INSERT INTO studio.snapshots (epoch, seq, body, sha256) VALUES ($1, $2, $3, $4)', [
