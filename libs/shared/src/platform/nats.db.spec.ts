@@ -28,7 +28,7 @@ describe('a plain NATS client beside the transport of Nest', () => {
     server.addHandler(`${prefix}.crash`, async () => throwError(() => 'Internal server error'));
     server.addHandler(`${prefix}.hint`, async (data: unknown) => void heard.push(data), true);
     await new Promise(
-      (resolve, reject) => void server.listen((error?: unknown) => (error ? reject(error as Error) : resolve(null))),
+      (resolve, reject) => void server.listen((error?: unknown) => (error ? reject(error) : resolve(null))),
     );
     await server.unwrap<NatsConnection>().flush();
   });

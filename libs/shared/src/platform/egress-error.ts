@@ -1,0 +1,70 @@
+import type { Blame } from '../domain/job';
+
+export type EgressCode =
+  'refused-address' | 'connect-failed' | 'timeout' | 'too-large' | 'bad-encoding' | 'network' | 'aborted';
+
+/**
+ * Whom a failure speaks against. A hint: the caller knows more, for example that everybody's connections fail at the
+ * moment. A connection that cannot be made or breaks may be the network's fault on either side.
+ */
+const BLAME: Record<EgressCode, Blame> = {
+  'refused-address': 'miner',
+  'connect-failed': 'network',
+  timeout: 'miner',
+  'too-large': 'miner',
+  'bad-encoding': 'miner',
+  network: 'network',
+  aborted: 'none',
+};
+
+/** Why a request to a stranger's server gave nothing. The message names the origin, never the path or the query. */
+export class EgressError extends Error {
+  constructor(
+    readonly code: EgressCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = 'EgressError';
+  }
+
+  get blame(): Blame {
+    return BLAME[this.code];
+  }
+}
+
+const CONNECT_CODES = new Set([
+  'UND_ERR_CONNECT_TIMEOUT',
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+]);
+
+/** @param abortedBy what ended the request from our side, if anything did */
+export function toEgressError(
+  error: unknown,
+  origin: string,
+  abortedBy: 'deadline' | 'caller' | undefined,
+): EgressError {
+  if (error instanceof EgressError) return error;
+  const options = { cause: error };
+  if (abortedBy === 'deadline')
+    return new EgressError('timeout', `${origin}: not finished within the deadline`, options);
+  if (abortedBy === 'caller') return new EgressError('aborted', `${origin}: given up by the caller`, options);
+  const code = errorCode(error);
+  if (code === 'UND_ERR_HEADERS_TIMEOUT')
+    return new EgressError('timeout', `${origin}: no reply began in time`, options);
+  if (CONNECT_CODES.has(code)) return new EgressError('connect-failed', `${origin}: no connection (${code})`, options);
+  return new EgressError('network', `${origin}: the connection or the reply broke (${code})`, options);
+}
+
+function errorCode(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return 'unknown';
+  const { code, cause } = error as { code?: unknown; cause?: unknown };
+  if (typeof code === 'string') return code;
+  return cause === undefined ? 'unknown' : errorCode(cause);
+}
