@@ -3,7 +3,7 @@
  * ends them all in reverse order. Children watch their IPC channel, so they also end when this process is killed.
  */
 import { fork, type ChildProcess } from 'node:child_process';
-import { createWriteStream, mkdirSync } from 'node:fs';
+import { createWriteStream, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunningServer } from '../servers/running-server';
@@ -80,10 +80,12 @@ export class Supervisor {
         entry.restarts += 1;
         this.onRestart(name, exit.signal ?? `status ${exit.code}`);
         current = await this.startAgain(name, start);
+        this.writePids();
       }
     };
     entry.ended = watch().catch((error: unknown) => this.fatal(error));
     this.entries.push(entry);
+    this.writePids();
     return first;
   }
 
@@ -113,6 +115,7 @@ export class Supervisor {
       for (let backoff = FIRST_BACKOFF_MS; !this.stopping;) {
         const startedAt = performance.now();
         child = this.spawn(spec);
+        this.writePids();
         const how = await exitOf(child);
         if (this.stopping) return;
         if (how === `status ${EXIT_CONFIG}`)
@@ -123,8 +126,8 @@ export class Supervisor {
         await sleep(backoff);
       }
     };
-    entry.ended = keep().catch((error: unknown) => this.fatal(error));
     this.entries.push(entry);
+    entry.ended = keep().catch((error: unknown) => this.fatal(error));
   }
 
   private spawn(spec: ProcessSpec): ChildProcess {
@@ -139,6 +142,16 @@ export class Supervisor {
     child.stderr?.pipe(log, { end: false });
     child.once('close', () => log.end());
     return child;
+  }
+
+  /** Which process is which, for whoever looks from outside: beside the logs, as JSON `{name: pid}`. */
+  private writePids(): void {
+    const path = join(this.logDir, '../processes.json');
+    writeFileSync(
+      `${path}.new`,
+      JSON.stringify(Object.fromEntries(this.entries.map(({ name, pid }) => [name, pid()]))),
+    );
+    renameSync(`${path}.new`, path);
   }
 
   logFile(name: string): string {
