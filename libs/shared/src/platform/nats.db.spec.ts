@@ -27,9 +27,8 @@ describe('a plain NATS client beside the transport of Nest', () => {
     });
     server.addHandler(`${prefix}.crash`, async () => throwError(() => 'Internal server error'));
     server.addHandler(`${prefix}.hint`, async (data: unknown) => void heard.push(data), true);
-    await new Promise(
-      (resolve, reject) => void server.listen((error?: unknown) => (error ? reject(error) : resolve(null))),
-    );
+    const error = await new Promise<unknown>((resolve) => void server.listen(resolve));
+    if (error) throw new Error('the server does not listen', { cause: error });
     await server.unwrap<NatsConnection>().flush();
   });
 

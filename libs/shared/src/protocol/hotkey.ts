@@ -19,12 +19,12 @@ export function hotkeyFromSeed(seed: string): Hotkey {
   return { address: encodeSs58(sr25519.getPublicKey(secretKey)), secretKey };
 }
 
-/** Signature over the UTF-8 bytes, 64 bytes as `0x` and 128 hex digits. About 1.3 ms. */
+/** Signature over the UTF-8 bytes, 64 bytes as `0x` and 128 hex digits. 1.3 ms in performance.md, more on slow cores. */
 export function signText(hotkey: Hotkey, message: string): string {
   return `0x${bytesToHex(sr25519.sign(hotkey.secretKey, utf8ToBytes(message)))}`;
 }
 
-/** False for any malformed input. Accepts the message itself only, not Substrate's `<Bytes>` wrapping. About 2 ms. */
+/** False for any malformed input. Accepts the message itself only, not Substrate's `<Bytes>` wrapping. 2 ms in performance.md, more on slow cores. */
 export function verifyText(address: string, message: string, signature: string): boolean {
   const publicKey = decodeSs58(address);
   if (!publicKey || !isSignature(signature)) return false;
