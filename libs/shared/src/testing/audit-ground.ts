@@ -1,4 +1,5 @@
 import type { NatsConnection } from 'nats';
+import { Client } from 'pg';
 import type { DataSource } from 'typeorm';
 import { createDataSource } from '../database/data-source';
 import { DEMO_POLICY, type Policy } from '../domain/policy';
@@ -14,6 +15,8 @@ export interface AuditGround {
   nats: NatsConnection;
   jobs: FinishedJobs;
   query<T>(text: string, values?: unknown[]): Promise<T[]>;
+  /** Moves the database's clock on: the one clock that all SQL takes time from. */
+  advance(seconds: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -29,6 +32,7 @@ export async function openAuditGround(): Promise<AuditGround> {
   const nats = await openTestNats();
   const jobs = new FinishedJobs(database);
   const source = await createDataSource({ url: database.urls.auditor, name: 'auditor under test' }).initialize();
+  let ahead = 0;
   return {
     url: database.urls.auditor,
     natsUrl: nats.url,
@@ -36,6 +40,7 @@ export async function openAuditGround(): Promise<AuditGround> {
     nats: nats.connection,
     jobs,
     query: <T>(text: string, values?: unknown[]) => source.query<T[]>(text, values),
+    advance: (seconds) => setClock(database.urls.owner, (ahead += seconds)),
     close: async () => {
       await source.destroy();
       await jobs.close();
@@ -43,4 +48,17 @@ export async function openAuditGround(): Promise<AuditGround> {
       await database.drop();
     },
   };
+}
+
+async function setClock(ownerUrl: string, aheadS: number): Promise<void> {
+  const client = new Client({ connectionString: ownerUrl });
+  await client.connect();
+  try {
+    await client.query(
+      `CREATE OR REPLACE FUNCTION studio.now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+         AS 'SELECT statement_timestamp() + ${aheadS} * interval ''1 second'''`,
+    );
+  } finally {
+    await client.end();
+  }
 }

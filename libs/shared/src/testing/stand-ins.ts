@@ -43,9 +43,9 @@ export class StandInQuerier {
   ) {
     this.subscription = answer<SubmitJobCommand>(connection, SUBJECTS.submitJob.subject, async (command) => {
       this.commands.push(command);
+      const work = this.worker(command);
       const known = await jobs.jobOfRequest(command.idempotencyKey);
       if (known) return { jobId: known, state: 'succeeded' };
-      const work = this.worker(command);
       if (work === 'never') return silence;
       const { kind, engine, input, idempotencyKey } = command;
       const jobId = await jobs.finish({ kind, engine, input, ...work, requestKey: idempotencyKey });
