@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { Controller, Get, Headers, HttpCode, Inject, Post, Query } from '@nestjs/common';
+import { Body, Controller, Get, Headers, HttpCode, Inject, Post, Query } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
-import { EpochNumber } from '@studio/shared/contract/scores';
+import { CloseEpochCommand, EpochNumber } from '@studio/shared/contract/scores';
 import { StudioError } from '@studio/shared/domain/errors';
 import type { Boundary } from './epoch.store';
 import { EpochKeeper } from './epoch-keeper';
@@ -21,9 +21,12 @@ export class AdminController {
   @Post('epochs/close')
   @HttpCode(200)
   @ApiOperation({ summary: 'Close the open epoch now and open the next' })
-  async close(@Headers('authorization') authorization: string | undefined): Promise<Boundary> {
+  async close(
+    @Headers('authorization') authorization: string | undefined,
+    @Body() command: CloseEpochCommand | undefined,
+  ): Promise<Boundary> {
     this.authorize(authorization);
-    return this.keeper.closeNow();
+    return this.keeper.closeNow(command?.epoch);
   }
 
   @Get('ledger')

@@ -44,11 +44,15 @@ export class EpochKeeper {
 
   /**
    * Closes the open epoch now.
+   * @param expected refuse when another one is open: a repeated order must not close the next epoch too.
    * @throws StudioError EPOCH_NOT_CLOSABLE, with what to wait for.
    */
-  async closeNow(): Promise<Boundary> {
+  async closeNow(expected?: number): Promise<Boundary> {
     const open = await this.options.epochs.open();
     if (open === null) throw new StudioError('EPOCH_NOT_CLOSABLE', 'no epoch is open yet: see that the auditor runs');
+    if (expected !== undefined && open.epoch !== expected) {
+      throw new StudioError('EPOCH_NOT_CLOSABLE', `epoch ${expected} is not open; epoch ${open.epoch} is`);
+    }
     const boundary = await this.close(open.epoch);
     if (boundary === null) {
       throw new StudioError('EPOCH_NOT_CLOSABLE', `epoch ${open.epoch} was closed by somebody else at this moment`);

@@ -36,7 +36,7 @@ export class ErrorsFilter implements ExceptionFilter {
 export class ContractPipe implements PipeTransform {
   transform(value: unknown, { metatype }: ArgumentMetadata): unknown {
     const isContract = metatype !== undefined && !BUILT_IN.has(metatype);
-    return isContract ? validated(metatype as new () => object, value) : value;
+    return isContract ? validated(metatype as new () => object, value ?? {}) : value;
   }
 }
 

@@ -16,6 +16,7 @@ export interface SignedBy {
 interface MinerRow {
   hotkey: string;
   operator: string;
+  endpoint: string;
   dialect: MinerView['dialect'];
   offers: MinerView['offers'];
   trusted: boolean;
@@ -24,7 +25,7 @@ interface MinerRow {
   withdrawn_at: Date | null;
 }
 
-const COLUMNS = 'hotkey, operator, dialect, offers, trusted, registered_at, updated_at, withdrawn_at';
+const COLUMNS = 'hotkey, operator, endpoint, dialect, offers, trusted, registered_at, updated_at, withdrawn_at';
 
 /** Miners as they registered, and the nonces that their requests have used up. */
 export class MinerStore {
@@ -130,6 +131,7 @@ function toView(row: MinerRow): MinerView {
   return {
     hotkey: row.hotkey,
     operator: row.operator,
+    endpoint: row.endpoint,
     dialect: row.dialect,
     offers: row.offers,
     trusted: row.trusted,

@@ -74,10 +74,11 @@ export interface RoutableMiners {
   miners: RoutableMiner[];
 }
 
-/** `PUT` and `GET /v1/miners/{hotkey}`. The endpoint is left out: publishing it would invite attacks on competitors. */
+/** `PUT` and `GET /v1/miners/{hotkey}`. Endpoints are public on the chain as well. */
 export interface MinerView {
   hotkey: string;
   operator: string;
+  endpoint: string;
   dialect: MinerDialect;
   offers: { kind: JobKind; engine: Engine; slots: number }[];
   trusted: boolean;

@@ -1,6 +1,6 @@
 /** What validators read, over HTTP and from the stream SCORES. Points are millionths as decimal strings. */
 import { Type } from 'class-transformer';
-import { IsInt, Max, Min } from 'class-validator';
+import { IsInt, IsOptional, Max, Min } from 'class-validator';
 import type { JobKind } from '../domain/job';
 import type { Policy } from '../domain/policy';
 
@@ -48,6 +48,14 @@ export class EpochNumber {
   @Min(1)
   @Max(2_147_483_647)
   epoch!: number;
+}
+
+/** Body of the admin's `POST …/epochs/close`; `epoch` makes it safe to repeat after a lost reply. */
+export class CloseEpochCommand {
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  epoch?: number;
 }
 
 /** Reply to `GET /v1/scores/events`. */

@@ -1,0 +1,485 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Pool } from 'pg';
+import type { AppendLedgerReply } from '@studio/shared/contract/ledger';
+import type { RoutableMiners } from '@studio/shared/contract/miners';
+import type { ScoreBoard, ScoreEvent, ScoreEventPage, Snapshot } from '@studio/shared/contract/scores';
+import { SCORES_STREAM, SUBJECTS } from '@studio/shared/contract/subjects';
+import { DEFAULT_POLICY } from '@studio/shared/domain/policy';
+import { loadEnv } from '@studio/shared/platform/env';
+import { createLogger } from '@studio/shared/platform/logger';
+import { requestJson } from '@studio/shared/platform/nats';
+import { sha256Hex } from '@studio/shared/protocol/canonical';
+import { hotkeyFromSeed, type Hotkey } from '@studio/shared/protocol/hotkey';
+import { signRequest } from '@studio/shared/protocol/signatures';
+import { AuditorSide, reversalOf, someAward } from '@studio/shared/testing/auditor-side';
+import { openTestNats, type TestNats } from '@studio/shared/testing/nats';
+import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
+import { openTestRedis, type TestRedis } from '@studio/shared/testing/redis';
+import { boot, type RunningRegistry } from './boot';
+import { RegistryEnv } from './env';
+
+const ADMIN_KEY = randomBytes(32).toString('hex');
+const REFERENCE = hotkeyFromSeed('22'.repeat(32));
+const log = createLogger({ name: 'registry', level: 'silent', format: 'line' });
+
+let database: TestDatabase;
+let nats: TestNats;
+let redis: TestRedis;
+let auditor: AuditorSide;
+let owner: Pool;
+let registry: RunningRegistry;
+let replica: RunningRegistry;
+
+const start = (): Promise<RunningRegistry> =>
+  boot(
+    loadEnv(RegistryEnv, {
+      POSTGRES_URL: database.urls.registry,
+      NATS_URL: nats.url,
+      REDIS_URL: redis.url,
+      HTTP_PORT: '0',
+      ADMIN_PORT: '0',
+      ADMIN_KEY,
+      ORCHESTRATOR_SEED: '11'.repeat(32),
+      TRUSTED_HOTKEYS: REFERENCE.address,
+    }),
+    log,
+  );
+
+beforeAll(async () => {
+  [database, nats, redis] = await Promise.all([createDatabase(), openTestNats(), openTestRedis()]);
+  auditor = new AuditorSide(database);
+  owner = new Pool({ connectionString: database.urls.owner, max: 2 });
+  // The database goes before the pool does.
+  owner.on('error', () => undefined);
+  [registry, replica] = await Promise.all([start(), start()]);
+});
+
+afterAll(async () => {
+  await Promise.all([registry.close(), replica.close()]);
+  await Promise.all([auditor.close(), owner.end()]);
+  await Promise.all([database.drop(), nats.close(), redis.close()]);
+});
+
+/** Polls, because what is awaited is another process's sweep; the test's own timeout is the bound. */
+async function until<T>(look: () => Promise<T | undefined | null | false>): Promise<T> {
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function get<T>(path: string, base = registry.url): Promise<T> {
+  return (await (await fetch(`${base}${path}`)).json()) as T;
+}
+
+const append = (...entries: object[]): Promise<AppendLedgerReply> =>
+  requestJson(nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 5_000 });
+
+const adminHeaders = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' };
+const closeEpoch = (epoch?: number, base = registry.adminUrl): Promise<Response> =>
+  fetch(`${base}/admin/v1/epochs/close`, { method: 'POST', headers: adminHeaders, body: JSON.stringify({ epoch }) });
+
+const openEpoch = async (): Promise<number | undefined> => (await get<{ epoch?: number }>('/v1/epochs/current')).epoch;
+
+const snapshotOf = (epoch: number): Promise<Snapshot> =>
+  until(async () => {
+    const reply = await fetch(`${registry.url}/v1/snapshots/${epoch}`);
+    return reply.ok && ((await reply.json()) as Snapshot);
+  });
+
+async function allEvents(): Promise<ScoreEvent[]> {
+  return (await get<ScoreEventPage>('/v1/scores/events')).events;
+}
+
+/** Every message of the stream up to `last`, once it has that many. */
+async function streamed(last: number): Promise<ScoreEvent[]> {
+  const manager = await nats.connection.jetstreamManager();
+  await until(async () => {
+    const info = await manager.streams.info(SCORES_STREAM).catch(() => undefined);
+    return (info?.state.last_seq ?? 0) >= last;
+  });
+  const events: ScoreEvent[] = [];
+  for (let seq = 1; seq <= last; seq += 1) {
+    events.push((await manager.streams.getMessage(SCORES_STREAM, { seq })).json<ScoreEvent>());
+  }
+  return events;
+}
+
+describe('epochs', () => {
+  it('wait for the first draw to be committed to, and say so', async () => {
+    const reply = await fetch(`${registry.url}/v1/epochs/current`);
+    expect(reply.status).toBe(404);
+    expect(await reply.json()).toEqual({ error: { code: 'NOT_FOUND', message: 'no epoch is open yet', fields: [] } });
+    expect((await closeEpoch()).status).toBe(409);
+    await auditor.commit(1);
+    await until(async () => (await openEpoch()) === 1);
+  });
+
+  it('cannot close before the next draw is committed to', async () => {
+    const reply = await closeEpoch(1);
+    expect(reply.status).toBe(409);
+    expect((await reply.json()).error).toMatchObject({
+      code: 'EPOCH_NOT_CLOSABLE',
+      message: expect.stringContaining('draw of epoch 2'),
+    });
+  });
+});
+
+describe('ledger', () => {
+  it('numbers entries without a gap, and a repeated batch gets the same numbers', async () => {
+    const entries = [someAward(), someAward({ hotkey: 'miner-b', points: '650000' }), someAward({ points: '1' })];
+    const first = await append(...entries);
+    expect(await append(...entries)).toEqual(first);
+    expect(await append(entries[1]!, entries[1]!)).toEqual({ seqs: { [entries[1]!.id]: first.seqs[entries[1]!.id] } });
+    expect(Object.values(first.seqs).map(Number)).toEqual([1, 2, 3]);
+  });
+
+  it('refuses what breaks a rule, naming the entry', async () => {
+    const refused = append(someAward(), reversalOf(someAward()));
+    await expect(refused).rejects.toMatchObject({
+      code: 'LEDGER_REFUSED',
+      fields: [{ path: 'entries.1', message: expect.stringContaining('no earlier award') }],
+    });
+  });
+
+  it('refuses what is not an entry, naming the field', async () => {
+    await expect(append(someAward({ points: '0.5' }))).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      fields: [{ path: 'entries.0.points', message: expect.any(String) }],
+    });
+    await expect(append({ ...someAward(), score: 1 })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    await expect(append()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  });
+
+  it('takes a reversal of exactly what an award gave', async () => {
+    const award = someAward({ hotkey: 'miner-b', points: '123456' });
+    await append(award, reversalOf(award));
+    expect((await get<ScoreBoard>('/v1/scores')).miners.find(({ hotkey }) => hotkey === 'miner-b')).toMatchObject({
+      points: '650000',
+      valid_jobs: 1,
+    });
+  });
+});
+
+describe('score events', () => {
+  it('are the same in Postgres, over HTTP, from either replica and in the stream', async () => {
+    const events = await allEvents();
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
+    expect((await get<ScoreEventPage>('/v1/scores/events', replica.url)).events).toEqual(events);
+    expect(await streamed(events.length)).toEqual(events);
+    const { rows } = await owner.query('SELECT seq::int, entry_id, points::text FROM studio.ledger ORDER BY seq');
+    expect(events.map(({ seq, id, points }) => ({ seq, entry_id: id, points }))).toEqual(rows);
+  });
+
+  it('come in pages', async () => {
+    const page = await get<ScoreEventPage>('/v1/scores/events?after=1&limit=2');
+    expect(page.events.map(({ seq }) => seq)).toEqual([2, 3]);
+    expect(page.last_seq).toBe((await allEvents()).length);
+    const reply = await fetch(`${registry.url}/v1/scores/events?limit=1001`);
+    expect(reply.status).toBe(422);
+    expect((await reply.json()).error.fields).toEqual([{ path: 'limit', message: expect.any(String) }]);
+  });
+
+  it('reach a reader of the live stream, from where it stopped', async () => {
+    const gone = new AbortController();
+    const reply = await fetch(`${replica.url}/v1/scores/stream`, {
+      headers: { 'last-event-id': '2' },
+      signal: gone.signal,
+    });
+    const known = (await allEvents()).length;
+    const award = someAward();
+    await append(award);
+    let text = '';
+    const decoder = new TextDecoder();
+    for await (const chunk of reply.body!) {
+      text += decoder.decode(chunk as Uint8Array);
+      if (text.includes(award.id)) break;
+    }
+    gone.abort();
+    const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
+    expect(ids).toEqual(Array.from({ length: known - 1 }, (_, index) => index + 3));
+  });
+
+  it('are published again when the broker has lost the stream', async () => {
+    const events = await allEvents();
+    await streamed(events.length);
+    await (await nats.connection.jetstreamManager()).streams.delete(SCORES_STREAM);
+    expect(await streamed(events.length)).toEqual(events);
+    const figures = await (await fetch(`${registry.url}/metrics`)).text();
+    const others = await (await fetch(`${replica.url}/metrics`)).text();
+    expect(figures + others).toMatch(/registry_stream_amnesia_total\{[^}]*\} [1-9]/);
+  });
+
+  it('replace a stream that is a copy of some other log', async () => {
+    const events = await allEvents();
+    const manager = await nats.connection.jetstreamManager();
+    await streamed(events.length);
+    // The next look at the stream finds a tail that is not ours.
+    await nats.connection.jetstream().publish('scores.1.stranger', JSON.stringify({ seq: events.length + 1 }));
+    await until(async () => (await manager.streams.info(SCORES_STREAM)).state.last_seq === events.length);
+    expect(await streamed(events.length)).toEqual(events);
+  });
+});
+
+describe('scores', () => {
+  const key = 'scores:1:1';
+
+  it('are what the ledger sums to, in Redis too', async () => {
+    const { miners, last_seq } = await get<ScoreBoard>('/v1/scores');
+    const { rows } = await owner.query(
+      'SELECT hotkey, sum(points)::text AS points FROM studio.ledger GROUP BY hotkey ORDER BY hotkey',
+    );
+    expect(miners.map(({ hotkey, points }) => ({ hotkey, points }))).toEqual(rows);
+    expect(await redis.client.zscore(key, '#seq')).toBe(String(last_seq));
+    expect(await redis.client.zscore(key, 'lora-training|miner-b')).toBe('650000');
+    expect(await get('/v1/scores/miner-b')).toEqual(miners.find(({ hotkey }) => hotkey === 'miner-b'));
+  });
+
+  it('follow the ledger by increments', async () => {
+    await get('/v1/scores');
+    await redis.client.zincrby(key, 5, 'lora-training|miner-b'); // a mark that a rebuild would remove
+    await append(someAward({ hotkey: 'miner-b', points: '10' }));
+    const board = await get<ScoreBoard>('/v1/scores', replica.url);
+    expect(board.miners.find(({ hotkey }) => hotkey === 'miner-b')?.points).toBe('650015');
+    await redis.clear();
+  });
+
+  it.each([
+    ['flushed', () => redis.clear()],
+    ['ahead of the log', () => redis.client.zadd(key, 99_999, '#seq', 7, 'lora-training|stranger')],
+    ['of the wrong type', () => redis.client.set(key, 'not a sorted set')],
+  ])('are right when Redis was %s', async (_state, spoil) => {
+    const before = await get<ScoreBoard>('/v1/scores');
+    await redis.clear();
+    await spoil();
+    await append(someAward({ hotkey: 'miner-c', kind: 'lora-inference', points: '3' }));
+    const after = await get<ScoreBoard>('/v1/scores', replica.url);
+    const own = (board: ScoreBoard): bigint =>
+      BigInt(board.miners.find(({ hotkey }) => hotkey === 'miner-c')?.points ?? 0);
+    expect(own(after) - own(before)).toBe(3n);
+    expect(after.miners.map(({ hotkey }) => hotkey)).toEqual(['miner-a', 'miner-b', 'miner-c']);
+    expect(await get('/v1/scores')).toEqual(after);
+  });
+});
+
+describe('closing an epoch', () => {
+  it('happens once, however often and wherever it is ordered', async () => {
+    await auditor.commit(2, 3);
+    const replies = await Promise.all([
+      closeEpoch(1),
+      closeEpoch(1, replica.adminUrl),
+      closeEpoch(1),
+      closeEpoch(1, replica.adminUrl),
+    ]);
+    expect(replies.map(({ status }) => status).sort()).toEqual([200, 409, 409, 409]);
+    expect(await replies.find(({ ok }) => ok)!.json()).toEqual({ closing: 1, open: 2 });
+    expect(await get('/v1/epochs/1')).toMatchObject({ state: 'closing' });
+    expect((await (await closeEpoch()).json()).error.message).toContain('epoch 1 is still closing');
+  });
+
+  it('still takes the awards and reversals of the closing epoch, and then one snapshot by two replicas', async () => {
+    const award = someAward({ hotkey: 'miner-late', points: '5' });
+    await append(award, reversalOf(award), someAward({ epoch: 2, hotkey: 'miner-next' }));
+    const ledgerSeq = (await allEvents()).length;
+    await auditor.settle(1);
+    const snapshot = await snapshotOf(1);
+    expect(snapshot).toMatchObject({ epoch: 1, ledger_seq: ledgerSeq, policy: DEFAULT_POLICY, outcome: 'OK' });
+    expect(snapshot.miners.map(({ hotkey }) => hotkey)).toEqual(['miner-a', 'miner-b', 'miner-c']);
+    const events = await allEvents();
+    expect(events.filter(({ type }) => type === 'snapshot')).toEqual([
+      { seq: ledgerSeq + 1, type: 'snapshot', epoch: 1, at: expect.any(String), sha256: expect.any(String) },
+    ]);
+    const body = await (await fetch(`${registry.url}/v1/snapshots/1`)).text();
+    expect(sha256Hex(body)).toBe(events.at(-1)?.sha256);
+    expect(await (await fetch(`${registry.url}/v1/snapshots/latest`)).text()).toBe(body);
+    expect(sha256Hex(Buffer.from(snapshot.draw.secret, 'hex'))).toBe(snapshot.draw.commitment);
+    expect(await get('/v1/epochs/1')).toMatchObject({ state: 'closed', closed_at: expect.any(String) });
+    expect(await streamed(ledgerSeq + 1)).toEqual(events);
+  });
+
+  it('refuses awards of the closed epoch, but not the repetition of an old one', async () => {
+    await expect(append(someAward({ epoch: 1 }))).rejects.toMatchObject({ code: 'LEDGER_REFUSED' });
+    const [first] = await allEvents();
+    const { id, hotkey, job_id: jobId, points } = first!;
+    expect(await append(someAward({ id, hotkey, jobId, points }))).toEqual({ seqs: { [id!]: '1' } });
+  });
+
+  it('takes no snapshot on a secret that was not the one committed to', async () => {
+    await closeEpoch(2);
+    await auditor.settle(2, randomBytes(32).toString('hex'));
+    // Both replicas have looked at the settlement once their sweeps have run twice.
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    expect((await fetch(`${registry.url}/v1/snapshots/2`)).status).toBe(404);
+    expect(await get('/v1/epochs/2')).toMatchObject({ state: 'closing' });
+    await owner.query('DELETE FROM studio.settlements WHERE epoch = 2');
+    await auditor.settle(2);
+    expect((await snapshotOf(2)).miners.map(({ hotkey }) => hotkey)).toContain('miner-next');
+  });
+
+  it('comes by the clock when the epoch has lasted its blocks', async () => {
+    await auditor.commit(4);
+    await owner.query(`UPDATE studio.epochs SET opened_at = opened_at - interval '72 minutes' WHERE epoch = 3`);
+    await until(async () => (await openEpoch()) === 4);
+  });
+
+  it('is an outcome of its own when the window has no valid job', async () => {
+    // A policy of one epoch, from epoch 5 on.
+    const policy = { ...DEFAULT_POLICY, version: 2, windowEpochs: 1 };
+    await owner.query('INSERT INTO studio.policies (version, body) VALUES (2, $1)', [JSON.stringify(policy)]);
+    await auditor.settle(3);
+    await snapshotOf(3);
+    await auditor.commit(5, 6);
+    expect((await closeEpoch(4)).status).toBe(200);
+    await auditor.settle(4);
+    await snapshotOf(4);
+    const award = someAward({ epoch: 5, policyVersion: 2 });
+    await append(award, reversalOf(award));
+    expect((await closeEpoch(5)).status).toBe(200);
+    await auditor.settle(5);
+    expect(await snapshotOf(5)).toMatchObject({ outcome: 'NO_SCORES', miners: [], policy: { version: 2 } });
+  });
+
+  it('is ordered with the operators’ key only', async () => {
+    const reply = await fetch(`${registry.adminUrl}/admin/v1/epochs/close`, { method: 'POST' });
+    expect(reply.status).toBe(401);
+    expect((await fetch(`${registry.url}/admin/v1/epochs/close`, { method: 'POST' })).status).toBe(404);
+    const ledger = await fetch(`${registry.adminUrl}/admin/v1/ledger?epoch=2`, { headers: adminHeaders });
+    expect(await ledger.json()).toMatchObject({ entries: [{ hotkey: 'miner-next', reason: 'completed and valid' }] });
+  });
+});
+
+describe('miners', () => {
+  const miner = hotkeyFromSeed('33'.repeat(32));
+  const registration = {
+    endpoint: 'http://127.0.0.1:8080',
+    dialect: 'native',
+    offers: [{ kind: 'lora-training', engine: 'ref-sep-v1', slots: 1 }],
+  };
+
+  interface Signing {
+    body?: object;
+    method?: string;
+    key?: Hotkey;
+    nowMs?: number;
+    nonce?: string;
+    sent?: object;
+    path?: string;
+  }
+
+  async function signed(options: Signing = {}): Promise<Response> {
+    const { method = 'PUT', key = miner, nowMs = Date.now(), nonce = randomUUID() } = options;
+    const path = options.path ?? `/v1/miners/${key.address}`;
+    const { hotkey: recipient } = await get<{ hotkey: string }>('/v1/identity');
+    const body = method === 'PUT' ? JSON.stringify(options.body ?? registration) : '';
+    const headers = signRequest({ method, path, body, nowMs, nonce, recipient }, key);
+    const payload = options.sent ? JSON.stringify(options.sent) : body;
+    return fetch(`${registry.url}${path}`, {
+      method,
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: method === 'PUT' ? payload : undefined,
+    });
+  }
+
+  const routable = async (): Promise<RoutableMiners['miners']> =>
+    (await requestJson<RoutableMiners>(nats.connection, SUBJECTS.routableMiners.subject, {}, { timeoutMs: 5_000 }))
+      .miners;
+
+  it('register with their own signature, and workers hear of it', async () => {
+    const hint = nats.connection.subscribe(SUBJECTS.minersChanged.subject, { max: 1 });
+    const reply = await signed();
+    expect(reply.status).toBe(200);
+    expect(await reply.json()).toMatchObject({ hotkey: miner.address, operator: miner.address, trusted: false });
+    for await (const _message of hint) break;
+    expect(await routable()).toEqual([
+      { ...registration, hotkey: miner.address, operator: miner.address, trusted: false, quarantined: [] },
+    ]);
+  });
+
+  it.each<[string, () => Promise<Response>, string]>([
+    ['stale', () => signed({ nowMs: Date.now() - 11_000 }), 'timestamp'],
+    ['of the future', () => signed({ nowMs: Date.now() + 11_000 }), 'timestamp'],
+    ['for another body', () => signed({ sent: { ...registration, endpoint: 'http://10.0.0.1' } }), 'does not match'],
+    ['by another key', () => signed({ key: REFERENCE, path: `/v1/miners/${miner.address}` }), 'itself'],
+  ])('are refused with a signature %s', async (_how, request, message) => {
+    const reply = await request();
+    expect(reply.status).toBe(401);
+    expect((await reply.json()).error).toMatchObject({
+      code: 'SIGNATURE_REFUSED',
+      message: expect.stringContaining(message),
+    });
+  });
+
+  it('are refused a second time with the same nonce, whatever it then asks for', async () => {
+    const nonce = randomUUID();
+    expect((await signed({ nonce })).status).toBe(200);
+    const replay = await signed({ nonce, method: 'DELETE' });
+    expect(replay.status).toBe(401);
+    expect((await replay.json()).error.message).toContain('nonce');
+    expect(await routable()).toHaveLength(1);
+  });
+
+  it('are told which field is wrong', async () => {
+    const twice = { ...registration, offers: [...registration.offers, ...registration.offers] };
+    expect((await (await signed({ body: twice })).json()).error.fields[0].path).toBe('offers.1');
+    const wrong = { ...registration, endpoint: 'ftp://x', score: 1 };
+    const { fields } = (await (await signed({ body: wrong })).json()).error;
+    expect(fields.map(({ path }: { path: string }) => path).sort()).toEqual(['endpoint', 'score']);
+    const other = await signed({ key: REFERENCE });
+    expect((await other.json()).error).toMatchObject({ code: 'INVALID_INPUT', fields: [{ path: 'endpoint' }] });
+  });
+
+  it('are marked as references by configuration, never by themselves', async () => {
+    const reply = await signed({ key: REFERENCE, body: { ...registration, endpoint: 'http://127.0.0.1:8081' } });
+    expect(await reply.json()).toMatchObject({ trusted: true });
+  });
+
+  it('lose the kinds they are quarantined for in the open epoch', async () => {
+    await auditor.quarantine(miner.address, 'lora-training', 6, 7);
+    await auditor.quarantine(miner.address, 'lora-inference', 7, 9);
+    const found = (await routable()).find(({ hotkey }) => hotkey === miner.address);
+    expect(found?.quarantined).toEqual(['lora-training']);
+  });
+
+  it('withdraw, and come back', async () => {
+    expect((await signed({ method: 'DELETE' })).status).toBe(204);
+    expect((await routable()).map(({ hotkey }) => hotkey)).toEqual([REFERENCE.address]);
+    expect(await get(`/v1/miners/${miner.address}`)).toMatchObject({ withdrawn_at: expect.any(String) });
+    expect((await signed()).status).toBe(200);
+    expect(await routable()).toHaveLength(2);
+  });
+});
+
+describe('process', () => {
+  it('says when it is ready and documents itself', async () => {
+    expect(await get('/health/live')).toEqual({ alive: true });
+    expect(await get('/health/ready')).toEqual({ ready: true, dependencies: { postgres: 'ok', nats: 'ok' } });
+    const reply = await fetch(`${registry.url}/docs-json`);
+    expect(Object.keys((await reply.json()).paths)).toContain('/v1/scores/events');
+  });
+
+  it('survives the loss of every database connection', async () => {
+    await owner.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'studio_registry'`);
+    await until(async () => (await fetch(`${registry.url}/v1/scores`)).ok);
+    const [id, award] = [randomUUID(), someAward({ epoch: 6, policyVersion: 2 })];
+    const reply = await until(() => append({ ...award, id }).catch(() => undefined));
+    await streamed(Number(reply.seqs[id]));
+  });
+
+  it('serves scores while Redis is away', async () => {
+    const alone = await boot(
+      loadEnv(RegistryEnv, {
+        POSTGRES_URL: database.urls.registry,
+        NATS_URL: nats.url,
+        REDIS_URL: 'redis://127.0.0.1:1',
+        HTTP_PORT: '0',
+        ADMIN_PORT: '0',
+        ADMIN_KEY,
+        ORCHESTRATOR_SEED: '11'.repeat(32),
+      }),
+      log,
+    );
+    expect(await get('/v1/scores', alone.url)).toEqual(await get('/v1/scores'));
+    await alone.close();
+  });
+});
