@@ -11,6 +11,7 @@ import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
   IsArray,
+  IsDefined,
   IsIn,
   IsInt,
   IsNumber,
@@ -47,6 +48,7 @@ export class InputFile {
 
 export class MinerTrainingInput {
   /** A square RGB PNG of `resolution` × `resolution` pixels. */
+  @IsDefined()
   @ValidateNested()
   @Type(() => InputFile)
   image!: InputFile;
@@ -69,6 +71,7 @@ export class MinerTrainingInput {
 }
 
 export class MinerInferenceInput {
+  @IsDefined()
   @ValidateNested()
   @Type(() => InputFile)
   lora!: InputFile;
@@ -131,6 +134,7 @@ export class MinerJobRequest {
   @Min(1)
   timeout_ms!: number;
 
+  @IsDefined()
   @ValidateNested()
   @Type(() => MinerCallback)
   callback!: MinerCallback;
