@@ -1,0 +1,93 @@
+/**
+ * Snapshot → weights, or a refusal. Nothing in a snapshot is taken on trust: its points must be those of the validator's
+ * own copy of the log, and its win rates, shares and u16 values those that the published formulas give, bit for bit.
+ */
+import type { MinerScore, ScoreEvent, Snapshot } from '@studio/shared/contract/scores';
+import type { MinerScore as OwnScore } from '@studio/shared/domain/score-window';
+import { JOB_KINDS } from '@studio/shared/domain/task-kinds';
+import { weightsFor, type MinerWeight, type WeightsOutcome } from '@studio/shared/domain/weights';
+import { canonicalJson, sha256Hex } from '@studio/shared/protocol/canonical';
+import type { LedgerCopy } from './ledger-copy';
+
+/** What goes to the chain: hotkeys and their weights in parallel, zeros left out. */
+export interface EpochWeights {
+  epoch: number;
+  outcome: WeightsOutcome;
+  hotkeys: string[];
+  weights: number[];
+  snapshot_sha256: string;
+}
+
+export type Verdict = { ok: true; weights: EpochWeights } | { ok: false; problems: string[] };
+
+/** A refusal names this many differences; one is enough to refuse. */
+const MAX_PROBLEMS = 10;
+
+/** @param copy the sums of every event before `event`, and of no other. */
+export function checkSnapshot(body: string, event: ScoreEvent, copy: LedgerCopy): Verdict {
+  const problems = textProblems(body, event);
+  if (problems.length > 0) return { ok: false, problems };
+  try {
+    return judge(JSON.parse(body) as Snapshot, event, copy);
+  } catch (error) {
+    // A field that is missing or of another type: policies and scores reach the formulas as they came.
+    return { ok: false, problems: [`the snapshot cannot be read: ${(error as Error).message}`] };
+  }
+}
+
+function textProblems(body: string, { epoch, sha256 }: ScoreEvent): string[] {
+  const hash = sha256Hex(body);
+  if (hash !== sha256) return [`the snapshot of epoch ${epoch} has the hash ${hash}, the log announced ${sha256}`];
+  try {
+    return canonicalJson(JSON.parse(body)) === body ? [] : ['the snapshot is not canonical JSON (RFC 8785)'];
+  } catch {
+    return ['the snapshot is not JSON'];
+  }
+}
+
+function judge(snapshot: Snapshot, event: ScoreEvent, copy: LedgerCopy): Verdict {
+  const { policy, draw } = snapshot;
+  const own = copy.scores({ epoch: event.epoch, windowEpochs: policy.windowEpochs });
+  const points = new Map([...own].map(([hotkey, score]) => [hotkey, score.points]));
+  const { outcome, miners } = weightsFor(points, policy);
+  const problems = [
+    ...differs('epoch', snapshot.epoch, event.epoch),
+    ...differs('ledger_seq', snapshot.ledger_seq, event.seq - 1),
+    ...differs('outcome', snapshot.outcome, outcome),
+    ...differs('SHA-256 of draw.secret', draw.commitment, sha256Hex(Buffer.from(draw.secret, 'hex'))),
+    ...differs('number of miners', snapshot.miners.length, miners.length),
+    ...miners.flatMap((miner, index) => minerProblems(snapshot.miners[index], miner, own.get(miner.hotkey))),
+  ];
+  if (problems.length > 0) return { ok: false, problems: problems.slice(0, MAX_PROBLEMS) };
+  const sent = miners.filter(({ u16 }) => u16 > 0);
+  return {
+    ok: true,
+    weights: {
+      epoch: event.epoch,
+      outcome,
+      hotkeys: sent.map(({ hotkey }) => hotkey),
+      weights: sent.map(({ u16 }) => u16),
+      snapshot_sha256: event.sha256 ?? '',
+    },
+  };
+}
+
+/** Both are in hotkey order. */
+function minerProblems(theirs: MinerScore | undefined, ours: MinerWeight, own: OwnScore | undefined): string[] {
+  if (theirs?.hotkey !== ours.hotkey) return differs('hotkey', theirs?.hotkey, ours.hotkey);
+  const of = (what: string, a: unknown, b: unknown): string[] => differs(`${what} of ${ours.hotkey}`, a, b);
+  return [
+    ...of('points', theirs.points, ours.points.toString()),
+    ...JOB_KINDS.flatMap((kind) =>
+      of(`${kind} points`, theirs.points_by_kind[kind], (own?.pointsByKind[kind] ?? 0n).toString()),
+    ),
+    ...of('valid jobs', theirs.valid_jobs, own?.validJobs),
+    ...of('win rate', theirs.win_rate, ours.winRate),
+    ...of('weight', theirs.weight, ours.weight),
+    ...of('u16', theirs.u16, ours.u16),
+  ];
+}
+
+function differs(what: string, theirs: unknown, ours: unknown): string[] {
+  return Object.is(theirs, ours) ? [] : [`${what} is ${String(theirs)}, recomputed ${String(ours)}`];
+}
