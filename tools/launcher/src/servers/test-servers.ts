@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheDirectory, setTestServerUrl, testServerUrl } from './env';
@@ -67,6 +67,8 @@ function sweepKilledRuns(): void {
   for (const entry of readdirSync(tmpdir()).filter((name) => name.startsWith(PREFIX))) {
     const dir = join(tmpdir(), entry);
     try {
+      // Anyone can write a record there that names anyone's process: only our own directories are believed.
+      if (statSync(dir).uid !== process.getuid?.()) continue;
       const owner = readFileSync(join(dir, 'owner'), 'utf8');
       const pid = Number(owner.split(' ')[0]);
       if (owner === `${pid} ${processIdentity(pid)}`) continue;
