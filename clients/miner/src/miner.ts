@@ -45,7 +45,10 @@ export async function startMiner(
   // A silent miner has to accept first to be silent afterwards.
   const reply = env.MINER_PROFILE === 'silent' ? 'callback' : env.MINER_REPLY;
   const server = createServer({ hotkey, offers, reply, desk, book, callers });
-  const port = await listen(server, env);
+  const port = await listen(server, env).catch(async (error: unknown) => {
+    await engine.close();
+    throw error;
+  });
   await desk.resume(Date.now());
   const closing = new AbortController();
   const endpoint = env.MINER_ENDPOINT ?? `http://${env.MINER_HOST}:${port}`;
