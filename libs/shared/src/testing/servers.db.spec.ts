@@ -3,6 +3,9 @@ import { openTestNats } from './nats';
 import { createDatabase, createEmptyDatabase, type TestDatabase } from './postgres';
 import { openTestRedis } from './redis';
 
+// The first copy waits for the migrations, which share the machine with every other test.
+jest.setTimeout(60_000);
+
 async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
   const client = new Client({ connectionString: url });
   await client.connect();

@@ -14,6 +14,9 @@ import { startRedis } from './redis';
 import type { RunningServer, ServerName } from './running-server';
 import { runServer } from './server-process';
 
+// A start takes a second alone and many more on a machine where everything else is tested at the same time.
+jest.setTimeout(60_000);
+
 const cacheDir = cacheDirectory(resolve(__dirname, '../../../..'));
 const log = (): void => undefined;
 
