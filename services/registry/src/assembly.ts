@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { NatsConnection } from 'nats';
-import { Counter } from 'prom-client';
+import { Counter, type Registry as Metrics } from 'prom-client';
 import { SCORES_STREAM_SUBJECTS, SUBJECTS } from '@studio/shared/contract/subjects';
 import type { connectDataSource } from '@studio/shared/database/data-source';
 import { DEFAULT_POLICY, DEMO_POLICY } from '@studio/shared/domain/policy';
@@ -45,12 +45,7 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
   const miners = new MinerStore(db, env.trustedHotkeys);
   const feed = new ScoreFeed(scores);
   const metrics = createMetrics('registry');
-  const amnesia = new Counter({
-    name: 'registry_stream_amnesia_total',
-    help: 'Times the broker had lost score events that it once acknowledged',
-    registers: [metrics],
-  });
-  const relay = new ScoreRelay({ store: new RelayStore(db), nats, log, onAmnesia: () => amnesia.inc() });
+  const relay = new ScoreRelay({ store: new RelayStore(db), nats, log, onAmnesia: amnesiaCounter(metrics) });
   const hint: Hint = (subject) => publishHint(nats, subject, {});
   const news: News = () => [relaying, feeding].forEach((sweeper) => sweeper.hint());
   const keeper = new EpochKeeper({
@@ -84,10 +79,7 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
     news,
     metrics,
     health: new Health(
-      {
-        postgres: () => scores.lastSeq(),
-        nats: () => nats.flush(),
-      },
+      { postgres: () => scores.lastSeq(), nats: () => nats.flush() },
       // Closed for good, unlike disconnected: only a restart heals it.
       { timeoutMs: PROBE_TIMEOUT_MS, alive: () => !nats.isClosed() },
     ),
@@ -105,4 +97,13 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
       await Promise.all(sweepers.map((each) => each.stop()));
     },
   };
+}
+
+function amnesiaCounter(metrics: Metrics): () => void {
+  const counter = new Counter({
+    name: 'registry_stream_amnesia_total',
+    help: 'Times the broker had lost score events that it once acknowledged',
+    registers: [metrics],
+  });
+  return () => counter.inc();
 }

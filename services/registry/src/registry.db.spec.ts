@@ -76,6 +76,14 @@ async function get<T>(path: string, base = registry.url): Promise<T> {
 const append = (...entries: object[]): Promise<AppendLedgerReply> =>
   requestJson(nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 5_000 });
 
+interface Refusal {
+  code: string;
+  message: string;
+  fields: { path: string; message: string }[];
+}
+
+const errorOf = async (reply: Response): Promise<Refusal> => ((await reply.json()) as { error: Refusal }).error;
+
 const adminHeaders = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' };
 const closeEpoch = (epoch?: number, base = registry.adminUrl): Promise<Response> =>
   fetch(`${base}/admin/v1/epochs/close`, { method: 'POST', headers: adminHeaders, body: JSON.stringify({ epoch }) });
@@ -119,7 +127,7 @@ describe('epochs', () => {
   it('cannot close before the next draw is committed to', async () => {
     const reply = await closeEpoch(1);
     expect(reply.status).toBe(409);
-    expect((await reply.json()).error).toMatchObject({
+    expect(await errorOf(reply)).toMatchObject({
       code: 'EPOCH_NOT_CLOSABLE',
       message: expect.stringContaining('draw of epoch 2'),
     });
@@ -178,7 +186,7 @@ describe('score events', () => {
     expect(page.last_seq).toBe((await allEvents()).length);
     const reply = await fetch(`${registry.url}/v1/scores/events?limit=1001`);
     expect(reply.status).toBe(422);
-    expect((await reply.json()).error.fields).toEqual([{ path: 'limit', message: expect.any(String) }]);
+    expect((await errorOf(reply)).fields).toEqual([{ path: 'limit', message: expect.any(String) }]);
   });
 
   it('reach a reader of the live stream, from where it stopped', async () => {
@@ -275,7 +283,7 @@ describe('closing an epoch', () => {
     expect(replies.map(({ status }) => status).sort()).toEqual([200, 409, 409, 409]);
     expect(await replies.find(({ ok }) => ok)!.json()).toEqual({ closing: 1, open: 2 });
     expect(await get('/v1/epochs/1')).toMatchObject({ state: 'closing' });
-    expect((await (await closeEpoch()).json()).error.message).toContain('epoch 1 is still closing');
+    expect((await errorOf(await closeEpoch())).message).toContain('epoch 1 is still closing');
   });
 
   it('still takes the awards and reversals of the closing epoch, and then one snapshot by two replicas', async () => {
@@ -386,11 +394,14 @@ describe('miners', () => {
       .miners;
 
   it('register with their own signature, and workers hear of it', async () => {
-    const hint = nats.connection.subscribe(SUBJECTS.minersChanged.subject, { max: 1 });
+    const heard = new Promise((resolve) => {
+      nats.connection.subscribe(SUBJECTS.minersChanged.subject, { max: 1, callback: resolve });
+    });
+    await nats.connection.flush();
     const reply = await signed();
     expect(reply.status).toBe(200);
     expect(await reply.json()).toMatchObject({ hotkey: miner.address, operator: miner.address, trusted: false });
-    for await (const _message of hint) break;
+    await heard;
     expect(await routable()).toEqual([
       { ...registration, hotkey: miner.address, operator: miner.address, trusted: false, quarantined: [] },
     ]);
@@ -404,7 +415,7 @@ describe('miners', () => {
   ])('are refused with a signature %s', async (_how, request, message) => {
     const reply = await request();
     expect(reply.status).toBe(401);
-    expect((await reply.json()).error).toMatchObject({
+    expect(await errorOf(reply)).toMatchObject({
       code: 'SIGNATURE_REFUSED',
       message: expect.stringContaining(message),
     });
@@ -415,18 +426,18 @@ describe('miners', () => {
     expect((await signed({ nonce })).status).toBe(200);
     const replay = await signed({ nonce, method: 'DELETE' });
     expect(replay.status).toBe(401);
-    expect((await replay.json()).error.message).toContain('nonce');
+    expect((await errorOf(replay)).message).toContain('nonce');
     expect(await routable()).toHaveLength(1);
   });
 
   it('are told which field is wrong', async () => {
     const twice = { ...registration, offers: [...registration.offers, ...registration.offers] };
-    expect((await (await signed({ body: twice })).json()).error.fields[0].path).toBe('offers.1');
+    expect((await errorOf(await signed({ body: twice }))).fields).toMatchObject([{ path: 'offers.1' }]);
     const wrong = { ...registration, endpoint: 'ftp://x', score: 1 };
-    const { fields } = (await (await signed({ body: wrong })).json()).error;
+    const { fields } = await errorOf(await signed({ body: wrong }));
     expect(fields.map(({ path }: { path: string }) => path).sort()).toEqual(['endpoint', 'score']);
     const other = await signed({ key: REFERENCE });
-    expect((await other.json()).error).toMatchObject({ code: 'INVALID_INPUT', fields: [{ path: 'endpoint' }] });
+    expect(await errorOf(other)).toMatchObject({ code: 'INVALID_INPUT', fields: [{ path: 'endpoint' }] });
   });
 
   it('are marked as references by configuration, never by themselves', async () => {
@@ -455,7 +466,7 @@ describe('process', () => {
     expect(await get('/health/live')).toEqual({ alive: true });
     expect(await get('/health/ready')).toEqual({ ready: true, dependencies: { postgres: 'ok', nats: 'ok' } });
     const reply = await fetch(`${registry.url}/docs-json`);
-    expect(Object.keys((await reply.json()).paths)).toContain('/v1/scores/events');
+    expect(Object.keys(((await reply.json()) as { paths: object }).paths)).toContain('/v1/scores/events');
   });
 
   it('survives the loss of every database connection', async () => {
