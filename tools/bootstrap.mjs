@@ -20,7 +20,7 @@ const COMMANDS = {
   start: { build: true, module: 'tools/launcher/dist/main.js' },
   miner: { build: true, module: 'clients/miner/dist/main.js' },
   validator: { build: true, module: 'clients/validator/dist/main.js' },
-  bench: { build: true, script: 'bench/run.mjs' },
+  bench: { build: true, module: 'bench/dist/main.js' },
   test: { build: false, script: 'node_modules/.bin/jest' },
   check: { build: false, script: 'tools/checks/run.mjs' },
 };
