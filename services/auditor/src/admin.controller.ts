@@ -33,6 +33,10 @@ export class AuditQuery {
   limit = LARGEST_PAGE;
 }
 
+export interface AuditsReply {
+  audits: AuditView[];
+}
+
 /** What still has to happen before everything done so far is in the ledger. */
 export interface Readiness {
   /** Succeeded jobs without a draw. */
@@ -57,7 +61,7 @@ export class AdminController {
   async page(
     @Headers('authorization') authorization: string | undefined,
     @Query() query: AuditQuery,
-  ): Promise<{ audits: AuditView[] }> {
+  ): Promise<AuditsReply> {
     this.authorize(authorization);
     return { audits: await this.audits.page(query) };
   }

@@ -30,9 +30,11 @@ export function validationPipe(): ValidationPipe {
     forbidNonWhitelisted: true,
     transform: true,
     exceptionFactory: (errors) => {
-      const fields = errors.flatMap(({ property, constraints }) =>
-        Object.values(constraints ?? {}).map((message) => ({ path: property, message })),
-      );
+      // The innermost complaint is the one about what it is; its bounds come after.
+      const fields = errors.map(({ property, constraints }) => ({
+        path: property,
+        message: Object.values(constraints ?? {}).at(-1) ?? `${property} is wrong`,
+      }));
       return new StudioError('INVALID_INPUT', fields.map(({ message }) => message).join('; '), fields);
     },
   });

@@ -18,6 +18,9 @@ interface Draw {
   drawn: boolean;
 }
 
+/** Databases are made and dropped here, beside other test files. */
+jest.setTimeout(60_000);
+
 describe('intake', () => {
   let ground: AuditGround;
   let intake: Intake;

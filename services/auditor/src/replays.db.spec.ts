@@ -20,6 +20,9 @@ const HONEST = imageResult('a'.repeat(64));
 const CHEAT = imageResult('b'.repeat(64));
 const ANOTHER = imageResult('c'.repeat(64));
 
+/** Databases are made and dropped here, beside other test files. */
+jest.setTimeout(60_000);
+
 describe('replays', () => {
   let ground: AuditGround;
   let querier: StandInQuerier;
@@ -188,7 +191,7 @@ describe('replays', () => {
     expect(querier.commands.length).toBeGreaterThan(1);
     expect(new Set(querier.commands.map((command) => JSON.stringify(command))).size).toBe(1);
     await first;
-  }, 15_000);
+  });
 
   it('says honestly that results of a diffusion engine cannot be compared yet', async () => {
     const job = await finished({ hotkey: 'artist', engine: 'flux', result: HONEST });

@@ -88,7 +88,7 @@ export class FinishedJobs {
   /** A registered miner that offers both kinds. */
   async miner(
     hotkey: string,
-    { operator = hotkey, trusted = false, engine = 'ref-sep-v1' as Engine } = {},
+    { operator = hotkey, trusted = false, engine = 'ref-sep-v1' } = {},
   ): Promise<void> {
     const offers = (['lora-training', 'lora-inference'] as const).map((kind) => ({ kind, engine, slots: 4 }));
     await this.registry.query(
