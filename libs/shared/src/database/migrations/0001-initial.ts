@@ -85,6 +85,8 @@ CREATE TABLE studio.attempts (
   void            boolean NOT NULL DEFAULT false,
   PRIMARY KEY (job_id, attempt_no)
 ) WITH (fillfactor = 80);
+-- What is under way at each miner, asked before every claim: it may not cost more as attempts pile up.
+CREATE INDEX attempts_open ON studio.attempts (hotkey, kind, engine) WHERE state = 'open';
 CREATE UNIQUE INDEX attempts_one_accepted ON studio.attempts (job_id) WHERE state = 'accepted';
 CREATE INDEX attempts_of_miner ON studio.attempts (hotkey, kind, finished_at DESC) WHERE state = 'accepted';
 CREATE TRIGGER attempts_closed_is_final BEFORE UPDATE ON studio.attempts FOR EACH ROW
