@@ -108,7 +108,8 @@ export async function openDoors(registry: Registry, env: RegistryEnv, log: Logge
 async function createApp(module: DynamicModule | Type, log: Logger): Promise<NestFastifyApplication> {
   const app = await NestFactory.create<NestFastifyApplication>(module, jsonAdapter(), {
     bodyParser: false,
-    logger: frameworkLogger(log),
+    // Nest reports every route at its start: forty lines that nobody asked for.
+    logger: frameworkLogger(log.child({}, { level: log.isLevelEnabled('debug') ? log.level : 'warn' })),
   });
   app.useGlobalFilters(new ErrorsFilter());
   app.useGlobalPipes(new ContractPipe());
