@@ -1,0 +1,52 @@
+import { Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { ApiBody, ApiConsumes, ApiOperation, ApiParam, ApiQuery, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import type { UploadView } from '@studio/shared/contract/job-view';
+import { StudioError } from '@studio/shared/domain/errors';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { ArtifactRows } from './artifact.store';
+import { ArtifactUrls } from './artifact-urls';
+import { ArtifactFiles } from './tokens';
+import { LORA_TYPE } from './result-intake';
+import { Uploads } from './uploads';
+
+@ApiTags('artifacts')
+@Controller('v1/artifacts')
+export class ArtifactsController {
+  constructor(
+    private readonly uploads: Uploads,
+    private readonly rows: ArtifactRows,
+    private readonly urls: ArtifactUrls,
+    private readonly files: ArtifactFiles,
+  ) {}
+
+  @Post()
+  @ApiSecurity('key')
+  @ApiOperation({ summary: 'Upload a photograph or a LoRA; send the returned url in a job.' })
+  @ApiConsumes('image/png', 'image/jpeg', 'image/webp', 'application/octet-stream')
+  @ApiBody({ schema: { type: 'string', format: 'binary' } })
+  upload(@Req() request: FastifyRequest): Promise<UploadView> {
+    return this.uploads.add(request.body, request.headers['content-type']);
+  }
+
+  @Get(':sha256')
+  @ApiOperation({ summary: 'A stored file, by the link that named it. Needs no key; expires.' })
+  @ApiParam({ name: 'sha256' })
+  @ApiQuery({ name: 'expires' })
+  @ApiQuery({ name: 'sig' })
+  async download(
+    @Param('sha256') sha256: string,
+    @Query() { expires, sig }: Record<string, unknown>,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    this.urls.assertValid(sha256, expires, sig);
+    const row = await this.rows.find(sha256);
+    const file = row && (await this.files.store.stream(sha256));
+    if (!file) throw new StudioError('NOT_FOUND', 'no such file is stored');
+    // The name never changes its meaning.
+    void reply.header('cache-control', 'private, max-age=31536000, immutable');
+    if (row.contentType === LORA_TYPE) {
+      void reply.header('content-disposition', `attachment; filename="${sha256.slice(0, 16)}.safetensors"`);
+    }
+    await reply.type(row.contentType).header('content-length', file.bytes).send(file.body);
+  }
+}

@@ -1,0 +1,60 @@
+import { connectDataSource } from '@studio/shared/database/data-source';
+import type { Logger } from '@studio/shared/platform/logger';
+import { connectNats } from '@studio/shared/platform/nats';
+import { assembleApi, assembleParts, assembleWorker, type Parts } from './assembly';
+import type { QuerierEnv } from './env';
+import { openDoors } from './querier.module';
+
+export interface RunningQuerier {
+  url: string;
+  /** Ends in order: no new work, requests and jobs in flight finished or handed on, connections closed. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts one role in this process and resolves once its doors are open, however long its servers take to appear.
+ * @param signal gives up waiting for the database.
+ */
+export async function boot(env: QuerierEnv, log: Logger, signal?: AbortSignal): Promise<RunningQuerier> {
+  const name = `querier-${env.ROLE}`;
+  const db = await connectDataSource(
+    { url: env.POSTGRES_URL, name, onError: (err) => log.warn({ err }, 'database connection lost') },
+    signal,
+  );
+  const nats = await connectNats(env.NATS_URL, name, log);
+  const parts = assembleParts(env, { db, nats }, log);
+  return env.ROLE === 'api' ? startApi(env, parts) : startWorker(env, parts);
+}
+
+async function startApi(env: QuerierEnv, parts: Parts): Promise<RunningQuerier> {
+  const api = assembleApi(env, parts);
+  api.start();
+  const doors = await openDoors(env, parts, api);
+  const close = async (): Promise<void> => {
+    await api.stop();
+    await doors.close();
+    await closeParts(parts);
+  };
+  return { url: doors.url, close };
+}
+
+async function startWorker(env: QuerierEnv, parts: Parts): Promise<RunningQuerier> {
+  const worker = assembleWorker(env, parts);
+  const doors = await openDoors(env, parts);
+  worker.start();
+  const close = async (): Promise<void> => {
+    await worker.stop();
+    await doors.close();
+    await closeParts(parts);
+  };
+  return { url: doors.url, close };
+}
+
+async function closeParts({ jobs, results, stalls, egress, checks, nats, db }: Parts): Promise<void> {
+  await Promise.all([jobs.drain(), results.drain()]);
+  stalls.stop();
+  await egress.close();
+  await checks.close();
+  await nats.close();
+  await db.destroy();
+}

@@ -1,0 +1,35 @@
+import { Controller, HttpCode, Param, Post, Req } from '@nestjs/common';
+import { ApiExcludeController } from '@nestjs/swagger';
+import { CALLBACK_SECRET_HEADER } from '@studio/shared/contract/miner-job';
+import { StudioError } from '@studio/shared/domain/errors';
+import type { FastifyRequest } from 'fastify';
+import type { Readable } from 'node:stream';
+import { validate as isUuid } from 'uuid';
+import { Callbacks, type CallbackReply } from './callbacks';
+
+/** For miners, described in the miner contract. */
+@ApiExcludeController()
+@Controller('miners/callback')
+export class CallbackController {
+  constructor(private readonly callbacks: Callbacks) {}
+
+  @Post(':jobId/:attempt')
+  @HttpCode(200)
+  receive(
+    @Param('jobId') jobId: string,
+    @Param('attempt') attempt: string,
+    @Req() { headers, body }: FastifyRequest,
+  ): Promise<CallbackReply> {
+    if (!isUuid(jobId) || !/^[1-9]\d{0,5}$/.test(attempt)) {
+      throw new StudioError('CALLBACK_REFUSED', 'the callback secret does not belong to this attempt');
+    }
+    return this.callbacks.receive({
+      jobId,
+      attemptNo: Number(attempt),
+      secret: headers[CALLBACK_SECRET_HEADER],
+      contentType: headers['content-type'],
+      // Not yet read: http-door.ts leaves multipart bodies to whoever knows that they are welcome.
+      body: body as Readable,
+    });
+  }
+}

@@ -1,0 +1,165 @@
+/** A worker's loop: claim as many jobs as there are free slots, run each, and keep their leases alive. */
+import { TASK_KINDS } from '@studio/shared/domain/task-kinds';
+import { SUBJECTS } from '@studio/shared/contract/subjects';
+import type { RoutingRule } from '@studio/shared/domain/job';
+import { DEFAULT_POLICY, type Policy } from '@studio/shared/domain/policy';
+import type { Logger } from '@studio/shared/platform/logger';
+import { Sweeper } from '@studio/shared/platform/sweeper';
+import type { NatsConnection, Subscription } from 'nats';
+import type { ClaimedJob, DispatchStore } from './dispatch.store';
+import { JobRun, type JobRunParts } from './job-run';
+import type { PolicyStore } from './policy.store';
+
+export interface DispatcherOptions {
+  concurrency: number;
+  /** Longest that a lost hint delays a job. */
+  sweepMs: number;
+  /** How long `stop` lets running jobs finish before they are handed to other workers. */
+  graceMs: number;
+}
+
+interface Running {
+  job: ClaimedJob;
+  /** Ends the work on it: the lease is lost, or the worker shuts down. */
+  abort: AbortController;
+  done: Promise<void>;
+}
+
+/** Two renewals may fail before a lease runs out. */
+const RENEWALS_PER_LEASE = 3;
+/** Below a third of the shortest lease in use, 5 s in the demo and 1 s in tests. */
+const RENEW_TICK_MS = 100;
+/** Claimed beyond the free slots that are known: jobs that end at once, because nobody may do them. */
+const CLAIM_MARGIN = 8;
+
+export class Dispatcher {
+  private readonly running = new Map<string, Running>();
+  private readonly claims: Sweeper;
+  private readonly renewals: Sweeper;
+  private subscriptions: Subscription[] = [];
+  private policy: Policy = DEFAULT_POLICY;
+  /** The last claim left jobs behind, so that the end of a job makes room for one. */
+  private backlog = false;
+  private renewedAtMs = 0;
+
+  constructor(
+    private readonly store: DispatchStore,
+    private readonly policies: PolicyStore,
+    private readonly parts: Omit<JobRunParts, 'maxAttempts' | 'store'>,
+    private readonly options: DispatcherOptions,
+    private readonly log: Pick<Logger, 'error' | 'info'>,
+  ) {
+    this.claims = new Sweeper({
+      name: 'claims',
+      everyMs: options.sweepMs,
+      maxBackoffMs: 1_000,
+      run: () => this.claim(),
+      log,
+    });
+    this.renewals = new Sweeper({
+      name: 'leases',
+      everyMs: RENEW_TICK_MS,
+      maxBackoffMs: 500,
+      run: () => this.renew(),
+      log,
+    });
+  }
+
+  start(nats: NatsConnection): void {
+    // A finished job may have freed a miner's slot that a queued one waits for.
+    this.subscriptions = [SUBJECTS.jobReady, SUBJECTS.jobFinished].map(({ subject }) =>
+      nats.subscribe(subject, { callback: () => this.hint() }),
+    );
+    this.claims.start();
+    this.renewals.start();
+  }
+
+  hint(): void {
+    this.claims.hint();
+  }
+
+  get active(): number {
+    return this.running.size;
+  }
+
+  /** Claims nothing more, lets what runs finish for a while, then hands the rest to other workers. */
+  async stop(): Promise<void> {
+    for (const subscription of this.subscriptions) subscription.unsubscribe();
+    await this.claims.stop();
+    await this.finishWithin(this.options.graceMs);
+    const rest = [...this.running.values()];
+    for (const { abort } of rest) abort.abort();
+    await Promise.allSettled(rest.map(({ done }) => done));
+    await this.renewals.stop();
+    await this.store.handBack(rest.map(({ job: { id, leaseNo } }) => ({ id, leaseNo })));
+    await this.store.drain();
+  }
+
+  private async claim(): Promise<void> {
+    const room = this.options.concurrency - this.running.size;
+    this.backlog = room <= 0;
+    // Before the registry has answered once nobody is known, and nothing could be concluded from that.
+    if (room <= 0 || !this.parts.directory.isKnown) return;
+    this.policy = await this.policies.current();
+    this.parts.load.replace(await this.store.minerLoad());
+    const { saturated, freeSlots } = this.capacity();
+    const limit = Math.min(room, freeSlots + CLAIM_MARGIN);
+    const jobs = await this.store.claim(limit, this.policy.leaseMs, saturated);
+    for (const job of jobs) this.launch(job);
+    this.backlog = jobs.length === limit;
+  }
+
+  /** A kind without miners is not saturated: its jobs have to hear of it. */
+  private capacity(): { saturated: string[]; freeSlots: number } {
+    const { directory, load } = this.parts;
+    const saturated: string[] = [];
+    let freeSlots = 0;
+    for (const { kind, engine } of TASK_KINDS) {
+      const freeOf = (routing: RoutingRule): number | undefined => {
+        const candidates = load.candidates(directory.offers(kind, engine, routing), kind, engine, null);
+        return candidates.length > 0 ? candidates.reduce((sum, candidate) => sum + candidate.freeSlots, 0) : undefined;
+      };
+      if (freeOf({}) === 0) saturated.push(`${kind}|${engine}`);
+      for (const { hotkey } of directory.all()) {
+        const free = freeOf({ onlyHotkey: hotkey });
+        freeSlots += free ?? 0;
+        if (free === 0) saturated.push(`${kind}|${engine}|${hotkey}`);
+      }
+    }
+    return { saturated, freeSlots };
+  }
+
+  private launch(job: ClaimedJob): void {
+    const abort = new AbortController();
+    // Its lease ran out here as well, while the database was away: the older run's writes are fenced by now.
+    this.running.get(job.id)?.abort.abort();
+    const parts = { ...this.parts, store: this.store, maxAttempts: () => this.policy.maxAttempts };
+    const done = new JobRun(parts, job, abort.signal)
+      .run()
+      // The lease runs out and the job is taken up again: a fault of ours costs nobody anything but time.
+      .catch((err: unknown) => this.log.error({ err, job: job.id }, 'a run broke off'))
+      .finally(() => this.forget(job, abort));
+    this.running.set(job.id, { job, abort, done });
+  }
+
+  private forget(job: ClaimedJob, abort: AbortController): void {
+    if (this.running.get(job.id)?.abort === abort) this.running.delete(job.id);
+    if (this.backlog) this.hint();
+  }
+
+  private async renew(): Promise<void> {
+    const held = [...this.running.values()].map(({ job: { id, leaseNo } }) => ({ id, leaseNo }));
+    const dueMs = this.renewedAtMs + this.policy.leaseMs / RENEWALS_PER_LEASE;
+    if (held.length === 0 || performance.now() < dueMs) return;
+    const startMs = performance.now();
+    for (const id of await this.store.renew(held, this.policy.leaseMs)) this.running.get(id)?.abort.abort();
+    this.renewedAtMs = startMs;
+  }
+
+  private async finishWithin(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+    await Promise.race([Promise.allSettled([...this.running.values()].map(({ done }) => done)), late]);
+    clearTimeout(timer);
+  }
+}

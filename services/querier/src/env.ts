@@ -1,0 +1,65 @@
+import { hostname } from 'node:os';
+import {
+  ChoiceVar,
+  FlagVar,
+  IntegerVar,
+  NotInProduction,
+  OptionalVar,
+  PortVar,
+  ProcessEnv,
+  SecretVar,
+  TextVar,
+  UrlVar,
+} from '@studio/shared/platform/env';
+
+export class DatabaseEnv extends ProcessEnv {
+  @UrlVar(['postgres', 'postgresql'])
+  POSTGRES_URL!: string;
+}
+
+export class QuerierEnv extends DatabaseEnv {
+  /** `api` answers clients and callbacks; `worker` dispatches. Same image, scaled apart. */
+  @ChoiceVar(['api', 'worker'])
+  ROLE!: 'api' | 'worker';
+
+  @UrlVar(['nats', 'tls'])
+  NATS_URL!: string;
+
+  @TextVar({ what: 'an address to listen on', example: '127.0.0.1' })
+  HTTP_HOST = '127.0.0.1';
+
+  @PortVar()
+  HTTP_PORT = 0;
+
+  /** Where clients and miners reach the api: the base of every URL we hand out. */
+  @UrlVar(['http', 'https'])
+  PUBLIC_URL!: string;
+
+  /** Shared by every api and worker (and read by the auditor). */
+  @TextVar({ what: 'a directory', example: '/var/lib/studio/artifacts' })
+  ARTIFACTS_DIR!: string;
+
+  /** Signs artifact URLs and derives callback secrets: the same in every api and worker. */
+  @SecretVar()
+  URL_SECRET!: string;
+
+  @IntegerVar({ min: 60, max: 604_800, example: 3_600 })
+  URL_TTL_SECONDS = 3_600;
+
+  /** Lets miners live on loopback and private networks. For development. */
+  @FlagVar()
+  @NotInProduction()
+  ALLOW_PRIVATE_EGRESS = false;
+
+  /** Jobs that one worker moves at the same time; nearly all of that time it waits for miners. */
+  @IntegerVar({ min: 1, max: 4_096, example: 64 })
+  WORKER_CONCURRENCY = 64;
+
+  @OptionalVar()
+  @TextVar({ what: 'a name shown in jobs.worker', example: 'worker-1' })
+  WORKER_NAME?: string;
+
+  get workerName(): string {
+    return this.WORKER_NAME ?? `${hostname()}-${process.pid}`;
+  }
+}

@@ -1,0 +1,44 @@
+/** The HTTP server under Nest: which bodies are read, how large they may be, and who may send one at all. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { ClientKeyStore } from './client-key.store';
+import { MAX_IMAGE_UPLOAD, MAX_LORA_UPLOAD } from './uploads';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Owner of the API key; empty on routes without one. */
+    clientId: string;
+  }
+}
+
+/** A photograph inside JSON: 15 MiB of base64 (contract/submit-job.ts) and the fields around it. */
+export const JSON_LIMIT = 16 * 1024 * 1024;
+
+export function prepareServer(server: FastifyInstance, keys?: Pick<ClientKeyStore, 'authenticate'>): void {
+  server.decorateRequest('clientId', '');
+  const parseJson = server.getDefaultJsonParser('error', 'error');
+  server.removeContentTypeParser('application/json');
+  server.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: JSON_LIMIT }, (request, body, done) =>
+    // Some clients declare JSON on a POST without a body.
+    body.length === 0 ? done(null, undefined) : parseJson(request, body as string, done),
+  );
+  const raw = (_request: FastifyRequest, body: Buffer, done: (error: null, body: Buffer) => void): void =>
+    done(null, body);
+  server.addContentTypeParser(/^image\//, { parseAs: 'buffer', bodyLimit: MAX_IMAGE_UPLOAD }, raw);
+  server.addContentTypeParser('application/octet-stream', { parseAs: 'buffer', bodyLimit: MAX_LORA_UPLOAD }, raw);
+  // Read by the handler, after it has compared the secret.
+  server.addContentTypeParser('multipart/form-data', (_request, payload, done) => done(null, payload));
+  server.addHook('onSend', async (_request, reply) => void reply.header('x-content-type-options', 'nosniff'));
+  if (keys) server.addHook('onRequest', (request) => authenticate(request, keys));
+}
+
+/** Before the body is read: a stranger's 64 MiB are not even received. */
+async function authenticate(request: FastifyRequest, keys: Pick<ClientKeyStore, 'authenticate'>): Promise<void> {
+  if (!needsKey(request)) return;
+  request.clientId = await keys.authenticate(request.headers.authorization);
+}
+
+/** Everything under /v1 but downloads, whose link is the key. */
+function needsKey({ method, url }: FastifyRequest): boolean {
+  const isDownload = (method === 'GET' || method === 'HEAD') && url.startsWith('/v1/artifacts/');
+  return url.startsWith('/v1/') && !isDownload;
+}

@@ -1,0 +1,67 @@
+/** The files behind `image_url` and `lora_url`. Nothing is ever fetched: they come with the request, or were uploaded. */
+import type { Engine, ImageRef, LoraRef } from '@studio/shared/domain/job';
+import type { ArtifactStore } from '@studio/shared/platform/artifacts';
+import type { ArtifactRows } from './artifact.store';
+import type { ArtifactUrls } from './artifact-urls';
+import type { CheckPool } from './checks/check-pool';
+import { fieldError, type InputFiles } from './job-input';
+import { storeImage } from './result-intake';
+
+/** A photograph sent inside the request; larger ones are uploaded first. */
+const MAX_INLINE_BYTES = 10 * 1024 * 1024;
+
+export class ClientFiles implements InputFiles {
+  constructor(
+    private readonly artifacts: ArtifactStore,
+    private readonly rows: ArtifactRows,
+    private readonly urls: ArtifactUrls,
+    private readonly checks: CheckPool,
+  ) {}
+
+  async image(url: string, resolution: number, path: string): Promise<ImageRef> {
+    const bytes = /^data:/i.test(url) ? inlineBytes(url, path) : await this.uploaded(url, path);
+    const checked = await this.checks.photograph(bytes, resolution);
+    if (!checked.ok) throw fieldError('IMAGE_UNREADABLE', path, `the photograph ${checked.reason}`);
+    const { image, row } = await storeImage(this.artifacts, checked.value);
+    await this.rows.add(row);
+    return image;
+  }
+
+  async lora(url: string, engine: Engine, path: string): Promise<LoraRef> {
+    const sha256 = this.urls.parse(url, path);
+    const row = await this.rows.find(sha256);
+    if (!row) throw fieldError('NOT_FOUND', path, 'no such file is stored any more: upload it again');
+    const { facts, ...ref } = row;
+    if (facts.engine !== engine || typeof facts.rank !== 'number' || typeof facts.tensorHash !== 'string') {
+      const is = typeof facts.engine === 'string' ? `a LoRA of ${facts.engine}` : 'no LoRA';
+      throw fieldError('LORA_UNREADABLE', path, `the file is ${is}: send one that was trained on ${engine}`);
+    }
+    return { ...ref, rank: facts.rank, tensorHash: facts.tensorHash };
+  }
+
+  private async uploaded(url: string, path: string): Promise<Buffer> {
+    const sha256 = this.urls.parse(url, path);
+    const bytes = await this.artifacts.read(sha256);
+    if (!bytes) throw fieldError('NOT_FOUND', path, 'no such file is stored any more: upload it again');
+    return bytes;
+  }
+}
+
+/** `data:image/png;base64,…`. The declared type is not believed: the first bytes decide. */
+function inlineBytes(url: string, path: string): Buffer {
+  const comma = url.indexOf(',');
+  const isBase64 = comma > 0 && /;base64$/i.test(url.slice(0, comma));
+  const text = url.slice(comma + 1);
+  if (!isBase64 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
+    throw fieldError(
+      'IMAGE_UNREADABLE',
+      path,
+      'is not a base64 data URI: send data:image/png;base64,… or upload the file',
+    );
+  }
+  const bytes = Buffer.from(text, 'base64');
+  if (bytes.byteLength === 0) throw fieldError('IMAGE_UNREADABLE', path, 'the photograph is empty: send its bytes');
+  if (bytes.byteLength <= MAX_INLINE_BYTES) return bytes;
+  const message = `is larger than ${MAX_INLINE_BYTES} bytes: upload the file with POST /v1/artifacts and send its url`;
+  throw fieldError('IMAGE_UNREADABLE', path, message);
+}

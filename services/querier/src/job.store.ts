@@ -1,0 +1,223 @@
+/** The clients' side of `jobs`: submit, read, cancel. A worker's side is dispatch.store.ts. */
+import type {
+  AttemptState,
+  Blame,
+  Engine,
+  JobFailure,
+  JobInput,
+  JobKind,
+  JobResult,
+  JobState,
+  RoutingRule,
+} from '@studio/shared/domain/job';
+import { StudioError } from '@studio/shared/domain/errors';
+import { DEADLINE_TIMEOUTS } from '@studio/shared/domain/task-kinds';
+import { Batcher } from '@studio/shared/platform/batcher';
+import type { DataSource } from 'typeorm';
+import { statesFor, type Updated } from './sql';
+
+export interface NewJob {
+  id: string;
+  clientId: string;
+  idempotencyKey: string | null;
+  /** Hex SHA-256 of what the client sent: the same key with another one is a mistake. */
+  requestHash: string;
+  kind: JobKind;
+  engine: Engine;
+  input: JobInput;
+  routing: RoutingRule;
+  timeoutMs: number;
+}
+
+export interface StoredAttempt {
+  attemptNo: number;
+  hotkey: string;
+  state: AttemptState;
+  blame: Blame;
+  reason: string | null;
+  sentAt: string;
+  finishedAt: string | null;
+  rawUs: number | null;
+  creditUs: number | null;
+  netUs: number | null;
+}
+
+export interface StoredJob {
+  id: string;
+  kind: JobKind;
+  engine: Engine;
+  input: JobInput;
+  state: JobState;
+  createdAt: Date;
+  deadlineAt: Date;
+  finishedAt: Date | null;
+  queuePosition: number | null;
+  failure: JobFailure | null;
+  result: JobResult | null;
+  attempts: StoredAttempt[];
+}
+
+/** More jobs ahead than this are not counted: counting them would cost every reader what they cost. */
+const MAX_QUEUE_POSITION = 1_000;
+
+/** A job in one unit of group commit takes about 1 kB. */
+const SUBMIT_BATCH = 200;
+
+const ATTEMPTS = `(
+  SELECT coalesce(jsonb_agg(jsonb_build_object(
+           'attemptNo', a.attempt_no, 'hotkey', a.hotkey, 'state', a.state, 'blame', a.blame, 'reason', a.reason,
+           'sentAt', a.sent_at, 'finishedAt', a.finished_at,
+           'rawUs', a.raw_us, 'creditUs', a.credit_us, 'netUs', a.net_us) ORDER BY a.attempt_no), '[]')
+    FROM studio.attempts a WHERE a.job_id = j.id)`;
+
+const COLUMNS = `j.id, j.kind, j.engine, j.input, j.state, j.failure, j.result,
+  j.created_at AS "createdAt", j.deadline_at AS "deadlineAt", j.finished_at AS "finishedAt"`;
+
+const POSITION = `CASE WHEN j.state = 'queued' THEN (
+  SELECT count(*)::int FROM (
+    SELECT 1 FROM studio.jobs q WHERE q.state = 'queued' AND q.wake_at < j.wake_at LIMIT ${MAX_QUEUE_POSITION}) ahead) END`;
+
+export class JobStore {
+  private readonly submits: Batcher<NewJob, StoredJob | undefined>;
+
+  /** `onStored` hears, after the commit, which kinds have new jobs. */
+  constructor(
+    private readonly db: DataSource,
+    private readonly onStored: (kinds: ReadonlySet<JobKind>) => void,
+  ) {
+    // A row that the database refuses must not fail its neighbours; repeating an insert is harmless: ids are given.
+    this.submits = new Batcher((jobs) => this.insert(jobs), { maxBatch: SUBMIT_BATCH, isolate: () => true });
+  }
+
+  /**
+   * Durable when it resolves. With an idempotency key that was used before: the job of then.
+   * @throws StudioError IDEMPOTENCY_MISMATCH
+   */
+  async submit(job: NewJob): Promise<StoredJob> {
+    const stored = await this.submits.add(job);
+    if (stored) return stored;
+    const earlier = job.idempotencyKey && (await this.findByKey(job.clientId, job.idempotencyKey, job.requestHash));
+    if (!earlier) throw new StudioError('INTERNAL', 'the job was neither stored nor there before: send it again');
+    return earlier;
+  }
+
+  /** @throws StudioError IDEMPOTENCY_MISMATCH */
+  async findByKey(clientId: string, idempotencyKey: string, requestHash: string): Promise<StoredJob | undefined> {
+    const [found] = await this.db.query<{ id: string; hash: string }[]>(
+      `SELECT id, encode(request_hash, 'hex') AS hash FROM studio.jobs WHERE client_id = $1 AND idempotency_key = $2`,
+      [clientId, idempotencyKey],
+    );
+    if (!found) return undefined;
+    if (found.hash === requestHash) return this.find(clientId, found.id);
+    const message = 'this Idempotency-Key was used with another body: use a fresh key, or send the first body again';
+    throw new StudioError('IDEMPOTENCY_MISMATCH', message);
+  }
+
+  /** Undefined for a job of another client, exactly as for none. */
+  async find(clientId: string, id: string): Promise<StoredJob | undefined> {
+    const [row] = await this.db.query<StoredJob[]>(
+      `SELECT ${COLUMNS}, ${ATTEMPTS} AS attempts, ${POSITION} AS "queuePosition"
+         FROM studio.jobs j WHERE j.id = $1 AND j.client_id = $2`,
+      [id, clientId],
+    );
+    return row;
+  }
+
+  /** Newest first; ids are UUIDv7, so their order is the order of submission. */
+  async list(clientId: string, limit: number, before: string | null): Promise<StoredJob[]> {
+    return this.db.query<StoredJob[]>(
+      `SELECT ${COLUMNS}, ${ATTEMPTS} AS attempts, ${POSITION} AS "queuePosition"
+         FROM studio.jobs j WHERE j.client_id = $1 AND ($3::uuid IS NULL OR j.id < $3::uuid)
+        ORDER BY j.id DESC LIMIT $2`,
+      [clientId, limit, before],
+    );
+  }
+
+  /**
+   * Cancels unless the job is finished; its open attempts are closed without blame.
+   * @returns whether this call cancelled it, and the miners that were working on it.
+   */
+  async cancel(clientId: string, id: string): Promise<{ cancelled: boolean; hotkeys: string[] }> {
+    const [row] = await this.db.query<{ cancelled: boolean; hotkeys: string[] }[]>(
+      `WITH held AS MATERIALIZED (
+         SELECT id FROM studio.jobs
+          WHERE id = $1 AND client_id = $2 AND state IN (${statesFor('cancel')}) FOR UPDATE),
+       closed AS (
+         UPDATE studio.attempts a SET state = 'cancelled', finished_at = studio.now(), reason = 'the client cancelled'
+           FROM held h WHERE a.job_id = h.id AND a.state = 'open' RETURNING a.hotkey),
+       ended AS (
+         UPDATE studio.jobs j SET state = 'cancelled', finished_at = studio.now(), worker = NULL
+           FROM held h WHERE j.id = h.id RETURNING j.id)
+       SELECT EXISTS (SELECT 1 FROM ended) AS cancelled, ARRAY(SELECT hotkey FROM closed) AS hotkeys`,
+      [id, clientId],
+    );
+    return row ?? { cancelled: false, hotkeys: [] };
+  }
+
+  /** Which of these jobs are finished. */
+  async finishedAmong(ids: readonly string[]): Promise<string[]> {
+    const rows = await this.db.query<{ id: string }[]>(
+      'SELECT id FROM studio.jobs WHERE id = ANY($1::uuid[]) AND finished_at IS NOT NULL',
+      [ids],
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  /**
+   * Ends what is past its deadline. An attempt is held against its miner only if its own time was over.
+   * @returns how many jobs were ended.
+   */
+  async expire(limit: number): Promise<number> {
+    const [, count] = await this.db.query<Updated<unknown>>(
+      `WITH due AS MATERIALIZED (
+         SELECT id, timeout_ms FROM studio.jobs
+          WHERE state IN (${statesFor('expire')}) AND deadline_at <= studio.now()
+          ORDER BY deadline_at LIMIT $1 FOR UPDATE SKIP LOCKED),
+       closed AS (
+         UPDATE studio.attempts a
+            SET state = 'timeout', finished_at = studio.now(), reason = 'the job reached its deadline',
+                blame = CASE WHEN a.sent_at + d.timeout_ms * interval '1 ms' <= studio.now() THEN 'miner' ELSE 'none' END
+           FROM due d WHERE a.job_id = d.id AND a.state = 'open')
+       UPDATE studio.jobs j
+          SET state = 'expired', finished_at = studio.now(), worker = NULL,
+              failure = jsonb_build_object('code', 'JOB_EXPIRED', 'message', format(
+                'not finished within %s s of its submission: submit it again, or when more miners are free',
+                round(extract(epoch FROM j.deadline_at - j.created_at))))
+         FROM due d WHERE j.id = d.id RETURNING j.id`,
+      [limit],
+    );
+    return count;
+  }
+
+  drain(): Promise<void> {
+    return this.submits.drain();
+  }
+
+  /** One statement for all; undefined for a key that was used before. */
+  private async insert(jobs: NewJob[]): Promise<(StoredJob | undefined)[]> {
+    type Given = Pick<StoredJob, 'createdAt' | 'deadlineAt' | 'queuePosition'>;
+    const rows = await this.db.query<({ id: string } & Given)[]>(
+      `WITH ahead AS MATERIALIZED (
+         SELECT count(*)::int AS jobs FROM (
+           SELECT 1 FROM studio.jobs WHERE state = 'queued' LIMIT ${MAX_QUEUE_POSITION}) some)
+       INSERT INTO studio.jobs AS j (id, client_id, idempotency_key, request_hash, kind, engine, input, routing,
+                                     timeout_ms, deadline_at)
+       SELECT g."id", g."clientId", g."idempotencyKey", decode(g."requestHash", 'hex'), g."kind", g."engine",
+              g."input", g."routing", g."timeoutMs",
+              studio.now() + ${DEADLINE_TIMEOUTS} * g."timeoutMs" * interval '1 ms'
+         FROM jsonb_to_recordset($1::jsonb) AS g("id" uuid, "clientId" uuid, "idempotencyKey" text, "requestHash" text,
+              "kind" text, "engine" text, "input" jsonb, "routing" jsonb, "timeoutMs" int)
+       ON CONFLICT (client_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+       RETURNING j.id, j.created_at AS "createdAt", j.deadline_at AS "deadlineAt",
+                 (SELECT jobs FROM ahead) AS "queuePosition"`,
+      [JSON.stringify(jobs)],
+    );
+    const stored = new Map(rows.map((row) => [row.id, row]));
+    this.onStored(new Set(jobs.filter(({ id }) => stored.has(id)).map(({ kind }) => kind)));
+    return jobs.map(({ id, kind, engine, input }) => {
+      const row = stored.get(id);
+      const fresh = { state: 'queued', finishedAt: null, failure: null, result: null } as const;
+      return row && { kind, engine, input, ...fresh, attempts: [], ...row };
+    });
+  }
+}

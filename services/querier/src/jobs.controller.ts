@@ -1,0 +1,109 @@
+import { Controller, Get, HttpCode, Param, Post, Query, Req } from '@nestjs/common';
+import { ApiBody, ApiHeader, ApiOperation, ApiParam, ApiQuery, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { JobListQuery, JobQuery, MAX_WAIT_SECONDS } from '@studio/shared/contract/job-queries';
+import type { JobView, ResultView } from '@studio/shared/contract/job-view';
+import { validated } from '@studio/shared/contract/validated';
+import { StudioError } from '@studio/shared/domain/errors';
+import { isTerminal } from '@studio/shared/domain/job-state';
+import { ENGINES, JOB_KINDS } from '@studio/shared/domain/task-kinds';
+import type { FastifyRequest } from 'fastify';
+import { validate as isUuid } from 'uuid';
+import { Cancellations } from './cancellations';
+import { FinishedWatch } from './finished-watch';
+import { DEFAULTS } from './job-input';
+import { JobStore, type StoredJob } from './job.store';
+import { JobViews } from './job-view';
+import { Submissions } from './submit';
+
+const REF_SEP = DEFAULTS['ref-sep-v1'];
+const SUBMIT_SCHEMA = {
+  type: 'object',
+  required: ['kind', 'engine', 'input'],
+  properties: {
+    kind: { type: 'string', enum: [...JOB_KINDS] },
+    engine: { type: 'string', enum: [...ENGINES] },
+    input: {
+      type: 'object',
+      description:
+        `Training: image_url (data URI or uploaded), resolution (${REF_SEP.resolution}), steps (${REF_SEP.steps}), rank ` +
+        `(${REF_SEP.rank}), seed. Inference: lora_url, prompt, width and height (${REF_SEP.side}), seed, lora_scale (1), ` +
+        'warp (0.25), num_images (1). In brackets: the defaults of ref-sep-v1. A seed that is left out is drawn and shown in the result.',
+    },
+  },
+} as const;
+
+@ApiTags('jobs')
+@ApiSecurity('key')
+@Controller('v1/jobs')
+export class JobsController {
+  constructor(
+    private readonly submissions: Submissions,
+    private readonly jobs: JobStore,
+    private readonly views: JobViews,
+    private readonly finished: FinishedWatch,
+    private readonly cancellations: Cancellations,
+  ) {}
+
+  @Post()
+  @HttpCode(202)
+  @ApiOperation({ summary: 'Submit a job. It is stored durably before the reply.' })
+  @ApiHeader({ name: 'Idempotency-Key', required: false, description: 'The same key and body give the same job.' })
+  @ApiBody({ schema: SUBMIT_SCHEMA as never })
+  async submit(@Req() request: FastifyRequest): Promise<JobView> {
+    const key = request.headers['idempotency-key'];
+    const job = await this.submissions.submit(request.clientId, request.body, typeof key === 'string' ? key : null);
+    return this.views.job(job);
+  }
+
+  @Get()
+  @ApiOperation({ summary: 'Your jobs, newest first.' })
+  @ApiQuery({ name: 'limit', required: false, schema: { type: 'integer', minimum: 1, maximum: 100, default: 20 } })
+  @ApiQuery({ name: 'before', required: false, description: 'The last id of the page before.' })
+  async list(@Req() { clientId }: FastifyRequest, @Query() query: unknown): Promise<{ jobs: JobView[] }> {
+    const { limit, before } = validated(JobListQuery, query);
+    const jobs = await this.jobs.list(clientId, limit, before ?? null);
+    return { jobs: jobs.map((job) => this.views.job(job)) };
+  }
+
+  @Get(':id')
+  @ApiOperation({ summary: 'One job with its attempts. With `wait`, answers when it is finished.' })
+  @ApiParam({ name: 'id' })
+  @ApiQuery({ name: 'wait', required: false, schema: { type: 'integer', minimum: 0, maximum: MAX_WAIT_SECONDS } })
+  async status(
+    @Req() { clientId }: FastifyRequest,
+    @Param('id') id: string,
+    @Query() query: unknown,
+  ): Promise<JobView> {
+    const { wait } = validated(JobQuery, query);
+    let job = await this.find(clientId, id);
+    if (wait > 0 && !isTerminal(job.state)) {
+      await this.finished.wait(id, wait * 1_000);
+      job = await this.find(clientId, id);
+    }
+    return this.views.job(job);
+  }
+
+  @Get(':id/result')
+  @ApiOperation({ summary: 'Links to the files of a finished job.' })
+  @ApiParam({ name: 'id' })
+  async result(@Req() { clientId }: FastifyRequest, @Param('id') id: string): Promise<ResultView> {
+    return this.views.result(await this.find(clientId, id));
+  }
+
+  @Post(':id/cancel')
+  @HttpCode(202)
+  @ApiOperation({ summary: 'Take a job back that is not finished.' })
+  @ApiParam({ name: 'id' })
+  async cancel(@Req() { clientId }: FastifyRequest, @Param('id') id: string): Promise<JobView> {
+    await this.find(clientId, id);
+    await this.cancellations.cancel(clientId, id);
+    return this.views.job(await this.find(clientId, id));
+  }
+
+  /** Another client's job does not exist. */
+  private async find(clientId: string, id: string): Promise<StoredJob> {
+    const job = isUuid(id) ? await this.jobs.find(clientId, id) : undefined;
+    if (!job) throw new StudioError('NOT_FOUND', 'no such job of yours: check the id and the key');
+    return job;
+  }
+}

@@ -1,0 +1,151 @@
+/** Reads a miner's multipart result, in a 200 reply or a callback, with every size bounded before memory is taken. */
+import { Busboy, type BusboyInstance } from '@fastify/busboy';
+import { LORA_PART, MANIFEST_PART, MinerManifest, imagePart } from '@studio/shared/contract/miner-job';
+import { validated } from '@studio/shared/contract/validated';
+import { adapterFormat, adapterShapes } from '@studio/shared/domain/adapter-format';
+import { isStudioError } from '@studio/shared/domain/errors';
+import type { Engine, InferenceInput, JobInput, JobKind, TrainingInput } from '@studio/shared/domain/job';
+import { MAX_HEADER_BYTES } from '@studio/shared/protocol/safetensors';
+import { pipeline } from 'node:stream/promises';
+import { Readable } from 'node:stream';
+
+/** Names and caps of the files that a job's result has. */
+export interface ExpectedFiles {
+  names: string[];
+  maxBytesEach: number;
+}
+
+export interface MinerResult {
+  manifest: MinerManifest;
+  files: Map<string, Buffer>;
+}
+
+/** The miner sent something that is no result of this job: its own fault, and `message` says what. */
+export class ResultRefused extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'ResultRefused';
+  }
+}
+
+/** security.md: an image of 2048² as an uncompressed PNG has 12 MiB. */
+const MAX_IMAGE_BYTES = 16 * 1024 * 1024;
+const MAX_MANIFEST_BYTES = 64 * 1024;
+/** Boundaries and part headers. */
+const FRAMING_BYTES = 64 * 1024;
+const BYTES_PER_VALUE = 4;
+
+export function expectedFiles(kind: JobKind, engine: Engine, input: JobInput): ExpectedFiles {
+  if (kind === 'lora-inference') {
+    const count = (input as InferenceInput).numImages;
+    return { names: Array.from({ length: count }, (_, index) => imagePart(index)), maxBytesEach: MAX_IMAGE_BYTES };
+  }
+  return { names: [LORA_PART], maxBytesEach: maxLoraBytes(engine, (input as TrainingInput).rank) };
+}
+
+/** Largest body that can hold the result. */
+export function maxResultBytes({ names, maxBytesEach }: ExpectedFiles): number {
+  return names.length * maxBytesEach + MAX_MANIFEST_BYTES + FRAMING_BYTES;
+}
+
+/**
+ * @throws ResultRefused for what the miner sent; the stream's own error when it breaks off.
+ */
+export async function readMinerResult(
+  body: AsyncIterable<Uint8Array>,
+  contentType: string | undefined,
+  expected: ExpectedFiles,
+): Promise<MinerResult> {
+  if (!contentType?.startsWith('multipart/form-data')) {
+    throw new ResultRefused('the result is not multipart/form-data');
+  }
+  const parts = await collect(body, contentType, expected);
+  const manifest = readManifest(parts.get(MANIFEST_PART));
+  parts.delete(MANIFEST_PART);
+  if (manifest.status === 'completed') {
+    const missing = expected.names.find((name) => !parts.has(name));
+    if (missing !== undefined) throw new ResultRefused(`the part ${missing} is missing`);
+  }
+  return { manifest, files: parts };
+}
+
+async function collect(
+  body: AsyncIterable<Uint8Array>,
+  contentType: string,
+  { names, maxBytesEach }: ExpectedFiles,
+): Promise<Map<string, Buffer>> {
+  const parts = new Map<string, Buffer>();
+  let refusal: ResultRefused | undefined;
+  const refuse = (message: string): void => void (refusal ??= new ResultRefused(message));
+  const keep = (name: string, bytes: Buffer): void => {
+    if (name !== MANIFEST_PART && !names.includes(name)) refuse('the result has a part that nobody asked for');
+    else if (parts.has(name)) refuse(`the part ${name} comes twice`);
+    else parts.set(name, bytes);
+  };
+  const form = openForm(contentType, names.length, maxBytesEach);
+  form.on('field', (name, value, _nameCut, valueCut) =>
+    valueCut ? refuse(`the part ${MANIFEST_PART} is too large`) : keep(name, Buffer.from(value)),
+  );
+  form.on('file', (name, file) => {
+    const chunks: Buffer[] = [];
+    file.on('data', (chunk: Buffer) => chunks.push(chunk));
+    file.on('limit', () => refuse(`a part is larger than ${maxBytesEach} bytes`));
+    file.on('error', () => refuse('the multipart body ends in the middle of a part'));
+    file.on('end', () => keep(name, Buffer.concat(chunks)));
+  });
+  for (const limit of ['partsLimit', 'filesLimit', 'fieldsLimit'] as const) {
+    form.on(limit, () => refuse('the result has too many parts'));
+  }
+  await feed(body, form);
+  if (refusal) throw refusal;
+  return parts;
+}
+
+function openForm(contentType: string, files: number, fileSize: number): BusboyInstance {
+  try {
+    const headers = { 'content-type': contentType };
+    // The manifest may come as a field or as a file, and one part more shows that there are too many.
+    const limits = { files: files + 2, fields: 2, parts: files + 3, fileSize, fieldSize: MAX_MANIFEST_BYTES };
+    return new Busboy({ headers, limits });
+  } catch {
+    throw new ResultRefused('the multipart header has no boundary');
+  }
+}
+
+/** A break of the incoming stream is thrown as it is: it says nothing about the result. */
+async function feed(body: AsyncIterable<Uint8Array>, form: BusboyInstance): Promise<void> {
+  let broken: unknown;
+  const source = Readable.from(
+    (async function* () {
+      try {
+        yield* body;
+      } catch (error) {
+        broken = error;
+        throw error;
+      }
+    })(),
+  );
+  try {
+    await pipeline(source, form);
+  } catch (error) {
+    if (broken !== undefined) throw broken;
+    throw new ResultRefused(`the multipart body is malformed: ${error instanceof Error ? error.message : 'unknown'}`);
+  }
+}
+
+function readManifest(bytes: Buffer | undefined): MinerManifest {
+  if (!bytes) throw new ResultRefused(`the part ${MANIFEST_PART} is missing`);
+  try {
+    return validated(MinerManifest, JSON.parse(bytes.toString('utf8')), MANIFEST_PART);
+  } catch (error) {
+    throw new ResultRefused(isStudioError(error) ? error.message : `the part ${MANIFEST_PART} is not JSON`);
+  }
+}
+
+/** Exactly what the tensors need, with the largest header; an engine without a format gets nothing accepted anyway. */
+function maxLoraBytes(engine: Engine, rank: number): number {
+  const format = adapterFormat(engine);
+  const shapes = format ? [...adapterShapes(format, rank).values()] : [];
+  const values = shapes.reduce((sum, shape) => sum + shape.reduce((product, side) => product * side, 1), 0);
+  return MAX_HEADER_BYTES + 8 + values * BYTES_PER_VALUE;
+}

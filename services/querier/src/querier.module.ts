@@ -1,0 +1,107 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { Transport, type MicroserviceOptions } from '@nestjs/microservices';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { Health } from '@studio/shared/platform/health';
+import { frameworkLogger } from '@studio/shared/platform/logger';
+import { natsOptions } from '@studio/shared/platform/nats';
+import { Registry as Metrics } from 'prom-client';
+import { ArtifactRows } from './artifact.store';
+import { ArtifactUrls } from './artifact-urls';
+import { ArtifactsController } from './artifacts.controller';
+import type { Api, Parts } from './assembly';
+import { CallbackController } from './callback.controller';
+import { Callbacks } from './callbacks';
+import { Cancellations } from './cancellations';
+import type { QuerierEnv } from './env';
+import { ErrorsFilter } from './errors.filter';
+import { FinishedWatch } from './finished-watch';
+import { HealthController } from './health.controller';
+import { JSON_LIMIT, prepareServer } from './http-door';
+import { JobStore } from './job.store';
+import { JobViews } from './job-view';
+import { JobsController } from './jobs.controller';
+import { SubmitConsumer } from './submit.consumer';
+import { Submissions } from './submit';
+import { ArtifactFiles } from './tokens';
+import { Uploads } from './uploads';
+
+/** Requests in flight get this long when the process is told to end. */
+const GRACE_MS = 1_500;
+
+const QUEUE = 'querier';
+
+@Module({})
+export class QuerierModule {
+  /** A worker's module has no `api`: health and metrics only. */
+  static of(parts: Parts, api?: Api): DynamicModule {
+    const common = [
+      { provide: Health, useValue: parts.health },
+      { provide: Metrics, useValue: parts.metrics },
+    ];
+    if (!api) return { module: QuerierModule, controllers: [HealthController], providers: common };
+    return {
+      module: QuerierModule,
+      controllers: [JobsController, ArtifactsController, CallbackController, SubmitConsumer, HealthController],
+      providers: [
+        ...common,
+        { provide: JobStore, useValue: parts.jobs },
+        { provide: ArtifactRows, useValue: parts.rows },
+        { provide: ArtifactUrls, useValue: parts.urls },
+        { provide: ArtifactFiles, useValue: new ArtifactFiles(parts.artifacts) },
+        { provide: Submissions, useValue: api.submissions },
+        { provide: JobViews, useValue: api.views },
+        { provide: FinishedWatch, useValue: api.finished },
+        { provide: Cancellations, useValue: api.cancellations },
+        { provide: Uploads, useValue: api.uploads },
+        { provide: Callbacks, useValue: api.callbacks },
+      ],
+    };
+  }
+}
+
+export interface Doors {
+  url: string;
+  close(): Promise<void>;
+}
+
+/** Opens HTTP, and for the api NATS. */
+export async function openDoors(env: QuerierEnv, parts: Parts, api?: Api): Promise<Doors> {
+  const adapter = new FastifyAdapter({ bodyLimit: JSON_LIMIT });
+  prepareServer(adapter.getInstance(), api?.keys);
+  const app = await NestFactory.create<NestFastifyApplication>(QuerierModule.of(parts, api), adapter, {
+    bodyParser: false,
+    logger: frameworkLogger(parts.log),
+  });
+  app.useGlobalFilters(new ErrorsFilter());
+  if (api) {
+    SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, documentation(env)), {
+      jsonDocumentUrl: 'docs/json',
+    });
+    connectNats(app, env);
+  }
+  await app.listen(env.HTTP_PORT, env.HTTP_HOST);
+  if (api) await app.startAllMicroservices();
+  return { url: await app.getUrl(), close: () => app.close() };
+}
+
+function connectNats(app: NestFastifyApplication, env: QuerierEnv): void {
+  const options = {
+    ...natsOptions(env.NATS_URL, 'querier-api'),
+    queue: QUEUE,
+    gracefulShutdown: true,
+    gracePeriod: GRACE_MS,
+  };
+  app.connectMicroservice<MicroserviceOptions>({ transport: Transport.NATS, options }, { inheritAppConfig: true });
+}
+
+function documentation(env: QuerierEnv) {
+  return new DocumentBuilder()
+    .setTitle('Dippy Studio')
+    .setDescription('Train a LoRA from one photograph; render images with it.')
+    .setVersion('1')
+    .addServer(env.PUBLIC_URL)
+    .addApiKey({ type: 'apiKey', in: 'header', name: 'Authorization', description: '`Key studio_…`' }, 'key')
+    .build();
+}

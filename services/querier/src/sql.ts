@@ -1,0 +1,25 @@
+/** Small pieces that the stores' statements share. */
+import { statesAllowing, type JobEvent } from '@studio/shared/domain/job-state';
+
+/** `'queued', 'running'`: literals, not a parameter, because only then does Postgres use a partial index on the states. */
+export function statesFor(...events: JobEvent[]): string {
+  const states = new Set(events.flatMap((event) => statesAllowing(event)));
+  return [...states].map((state) => `'${state}'`).join(', ');
+}
+
+/** `RETURNING` of an UPDATE comes from the driver as `[rows, count]`. */
+export type Updated<Row> = [rows: Row[], count: number];
+
+/** Text that jsonb and text columns can hold: no NUL, no half of a surrogate pair. */
+export function isStorable(text: string): boolean {
+  return !text.includes('\0') && !/\p{Surrogate}/u.test(text);
+}
+
+/** A sentence from outside, made safe to store and show. */
+export function storable(text: string, maxLength = 500): string {
+  // eslint-disable-next-line no-control-regex -- control characters are what is being removed
+  return text
+    .slice(0, maxLength)
+    .replace(/[\u0000-\u001f\u007f]+|\p{Surrogate}/gu, ' ')
+    .trim();
+}
