@@ -225,7 +225,11 @@ describe('score events', () => {
     await streamed(events.length);
     // The next look at the stream finds a tail that is not ours.
     await nats.connection.jetstream().publish('scores.1.stranger', JSON.stringify({ seq: events.length + 1 }));
-    await until(async () => (await manager.streams.info(SCORES_STREAM)).state.last_seq === events.length);
+    await until(async () => {
+      // For a moment there is none.
+      const info = await manager.streams.info(SCORES_STREAM).catch(() => undefined);
+      return info?.state.last_seq === events.length;
+    });
     expect(await streamed(events.length)).toEqual(events);
   });
 });
@@ -470,7 +474,10 @@ describe('process', () => {
   });
 
   it('survives the loss of every database connection', async () => {
-    await owner.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'studio_registry'`);
+    await owner.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE usename = 'studio_registry' AND datname = current_database()`,
+    );
     await until(async () => (await fetch(`${registry.url}/v1/scores`)).ok);
     const [id, award] = [randomUUID(), someAward({ epoch: 6, policyVersion: 2 })];
     const reply = await until(() => append({ ...award, id }).catch(() => undefined));
