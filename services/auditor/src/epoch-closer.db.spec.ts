@@ -25,7 +25,7 @@ const nothing = () => undefined;
 const POLICY: Policy = {
   ...TEST_POLICY,
   closeBoundMs: 60_000,
-  audit: { ...TEST_POLICY.audit, probationJobs: 1, baseRate: 0.6, trustedRate: 0.6 },
+  audit: { ...TEST_POLICY.audit, probationJobs: 1, baseRate: 0.3, trustedRate: 0.3 },
 };
 
 /** Databases are made and dropped here, beside other test files. */
@@ -231,12 +231,13 @@ describe('closing an epoch', () => {
   });
 
   it('decides the same when it is repeated after a crash at any step', async () => {
-    for (let n = 0; n < 12; n += 1) {
-      await finished({ hotkey: 'cheat', result: n % 4 === 0 ? CHEAT : HONEST, finishedAgoS: 50 - n });
-    }
+    const bad = await finished({ hotkey: 'cheat', result: CHEAT, finishedAgoS: 60 });
+    for (let n = 0; n < 24; n += 1) await finished({ hotkey: 'cheat', finishedAgoS: 50 - n });
     await audit();
     await send();
     await ground.jobs.closeEpoch(1, POLICY);
+    await expect(newCloser(crashingAmidReversals()).run()).rejects.toThrow('crash');
+    expect(await reversedJobs()).toEqual([bad]);
     for (const step of [
       'closing',
       'addFloorAudits',
@@ -248,7 +249,8 @@ describe('closing an epoch', () => {
       await expect(newCloser(crashingAfter(step)).run()).rejects.toThrow('crash');
     }
     const once = await reversals();
-    expect(once.length).toBeGreaterThan(1);
+    expect(once).toHaveLength(4);
+    expect(once.map(({ jobId }) => jobId)).toContain(bad);
     await send();
     for (const step of ['acknowledged', 'settle'] as const) {
       await expect(newCloser(crashingAfter(step)).run()).rejects.toThrow('crash');
@@ -269,6 +271,18 @@ describe('closing an epoch', () => {
     expect(await settlement(2)).toBeDefined();
     expect(await reversals()).toEqual(first);
   });
+
+  /** A store whose process ends when only the first reversal, that of the invalid job, is written. */
+  function crashingAmidReversals(): ClosingStore {
+    const store = new ClosingStore(ground.source);
+    const add = store.addReversals.bind(store);
+    return Object.assign(store, {
+      addReversals: async (epoch: number, entries: readonly LedgerEntryMessage[]) => {
+        await add(epoch, entries.slice(0, 1));
+        throw new Error('crash');
+      },
+    });
+  }
 
   /** A store whose process ends right after this step. */
   function crashingAfter(step: keyof ClosingStore): ClosingStore {
