@@ -86,10 +86,7 @@ export class FinishedJobs {
   }
 
   /** A registered miner that offers both kinds. */
-  async miner(
-    hotkey: string,
-    { operator = hotkey, trusted = false, engine = 'ref-sep-v1' } = {},
-  ): Promise<void> {
+  async miner(hotkey: string, { operator = hotkey, trusted = false, engine = 'ref-sep-v1' } = {}): Promise<void> {
     const offers = (['lora-training', 'lora-inference'] as const).map((kind) => ({ kind, engine, slots: 4 }));
     await this.registry.query(
       `INSERT INTO studio.miners (hotkey, operator, endpoint, dialect, offers, trusted)
