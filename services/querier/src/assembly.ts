@@ -42,8 +42,6 @@ export interface Connections {
 const HEALTH_TIMEOUT_MS = 2_000;
 /** Longest that a lost hint delays a job. */
 const CLAIM_SWEEP_MS = 250;
-/** An inference takes some seconds; a training is handed to another worker, which the miner lets join. */
-const FINISH_MS = 8_000;
 /** A miner's slots bound what runs there; this bounds what a broken list of slots could open. */
 const MAX_CONNECTIONS_PER_MINER = 64;
 
@@ -130,7 +128,7 @@ export function assembleWorker(env: QuerierEnv, parts: Parts) {
     new DispatchStore(db, env.workerName, finishedHint),
     new PolicyStore(db),
     { directory, load: new MinerLoad(), client, intake, stalled, urlSecret: env.URL_SECRET },
-    { concurrency: env.WORKER_CONCURRENCY, sweepMs: CLAIM_SWEEP_MS, graceMs: FINISH_MS },
+    { concurrency: env.WORKER_CONCURRENCY, sweepMs: CLAIM_SWEEP_MS, graceMs: env.WORKER_GRACE_MS },
     log,
   );
   const deadlines = deadlineSweeper(jobs, finishedHint, log);

@@ -55,6 +55,13 @@ export class QuerierEnv extends DatabaseEnv {
   @IntegerVar({ min: 1, max: 4_096, example: 64 })
   WORKER_CONCURRENCY = 64;
 
+  /**
+   * How long a worker that is told to end lets its jobs finish before it hands them on. An inference takes some seconds;
+   * a training goes on at its miner, which the next worker joins. Has to stay below the platform's own patience.
+   */
+  @IntegerVar({ min: 0, max: 600_000, example: 8_000 })
+  WORKER_GRACE_MS = 8_000;
+
   @OptionalVar()
   @TextVar({ what: 'a name shown in jobs.worker', example: 'worker-1' })
   WORKER_NAME?: string;

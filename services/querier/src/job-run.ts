@@ -145,14 +145,16 @@ export class JobRun {
   private nextMove(outcome: 'busy' | 'failed'): NextMove {
     const { routing, attempts } = this.job;
     const candidates = this.candidates();
-    const free = candidates.filter(({ hotkey, freeSlots }) => freeSlots > 0 && !this.busy.has(hotkey)).length;
+    const isFree = ({ hotkey, freeSlots }: MinerCandidate): boolean => freeSlots > 0 && !this.busy.has(hotkey);
+    // The only miner that may do the job gets a pause before it is asked again.
+    const free = routing.onlyHotkey === undefined ? candidates.filter(isFree).length : 0;
     const step = afterAttempt({
       outcome,
       attemptsCharged: charged(attempts).length,
       maxAttempts: this.parts.maxAttempts(),
       nowMs: performance.now() - this.claimedAtMs,
       deadlineMs: this.job.remainingMs,
-      othersFree: routing.onlyHotkey === undefined ? free : 0,
+      othersFree: free,
       othersBusy: candidates.length - free,
     });
     if (step === 'retry-other') return { move: 'hold' };

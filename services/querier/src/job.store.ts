@@ -199,7 +199,7 @@ export class JobStore {
     const rows = await this.db.query<({ id: string } & Given)[]>(
       `WITH ahead AS MATERIALIZED (
          SELECT count(*)::int AS jobs FROM (
-           SELECT 1 FROM studio.jobs WHERE state = 'queued' LIMIT ${MAX_QUEUE_POSITION}) some)
+           SELECT 1 FROM studio.jobs WHERE state = 'queued' LIMIT ${MAX_QUEUE_POSITION}) waiting)
        INSERT INTO studio.jobs AS j (id, client_id, idempotency_key, request_hash, kind, engine, input, routing,
                                      timeout_ms, deadline_at)
        SELECT g."id", g."clientId", g."idempotencyKey", decode(g."requestHash", 'hex'), g."kind", g."engine",

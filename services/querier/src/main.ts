@@ -5,8 +5,8 @@ import { createLogger } from '@studio/shared/platform/logger';
 import { boot } from './boot';
 import { QuerierEnv } from './env';
 
-/** A worker gives its jobs 8 s to finish; Kubernetes kills after 30. */
-const GRACE_MS = 20_000;
+/** For the doors and connections, after the jobs' own time. With its default that is below Kubernetes' 30 s. */
+const CLOSE_MS = 12_000;
 
 const env = loadEnvOrExit(QuerierEnv);
 const log = createLogger({
@@ -19,7 +19,7 @@ const running = boot(env, log, booting.signal);
 
 installLifecycle({
   log,
-  graceMs: GRACE_MS,
+  graceMs: env.WORKER_GRACE_MS + CLOSE_MS,
   close: async () => {
     booting.abort();
     // Aborted while it waited for the database: nothing is open yet.

@@ -114,13 +114,13 @@ function openForm(contentType: string, files: number, fileSize: number): BusboyI
 
 /** A break of the incoming stream is thrown as it is: it says nothing about the result. */
 async function feed(body: AsyncIterable<Uint8Array>, form: BusboyInstance): Promise<void> {
-  let broken: unknown;
+  let broken: Error | undefined;
   const source = Readable.from(
     (async function* () {
       try {
         yield* body;
       } catch (error) {
-        broken = error;
+        broken = error instanceof Error ? error : new Error(String(error));
         throw error;
       }
     })(),

@@ -17,9 +17,8 @@ export function isStorable(text: string): boolean {
 
 /** A sentence from outside, made safe to store and show. */
 export function storable(text: string, maxLength = 500): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what is being removed
   return text
     .slice(0, maxLength)
-    .replace(/[\u0000-\u001f\u007f]+|\p{Surrogate}/gu, ' ')
+    .replace(/[\p{Cc}\p{Surrogate}\s]+/gu, ' ')
     .trim();
 }

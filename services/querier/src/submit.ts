@@ -25,11 +25,11 @@ export class Submissions {
       throw fieldError('INVALID_INPUT', 'Idempotency-Key', 'has to be 1 to 128 printable ASCII characters');
     }
     const requestHash = canonicalHash(body ?? null);
-    const { task, resolve } = planJob(body);
+    const plan = planJob(body);
     return this.orEarlier(clientId, idempotencyKey, requestHash, async () => {
-      await this.assertEligible(task, {});
-      const input = await resolve(this.files);
-      return { clientId, idempotencyKey, requestHash, task, input, routing: {} };
+      await this.assertEligible(plan.task, {});
+      const input = await plan.resolve(this.files);
+      return { clientId, idempotencyKey, requestHash, task: plan.task, input, routing: {} };
     });
   }
 

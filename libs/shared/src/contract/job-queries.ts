@@ -1,4 +1,5 @@
 /** Query strings of the job routes. Numbers arrive as text. */
+import 'reflect-metadata';
 import { Type } from 'class-transformer';
 import { IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
 

@@ -7,6 +7,7 @@
  * failed attempt. `job_id` + `attempt` is the idempotency key: a repeated request joins the running one or gets the
  * stored result; it is never run twice.
  */
+import 'reflect-metadata';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,

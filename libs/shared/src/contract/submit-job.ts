@@ -2,6 +2,7 @@
  * A job handed in: over HTTP by a client (`SubmitJobBody`, inputs by URL), over NATS by the auditor (`SubmitJobCommand`,
  * the stored input of an earlier job, so that a replay asks for exactly the same work).
  */
+import 'reflect-metadata';
 import { Type } from 'class-transformer';
 import {
   IsArray,
