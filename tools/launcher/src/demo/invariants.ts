@@ -46,10 +46,8 @@ export function checkInvariants(c: Case): Record<string, boolean> {
     weightsEqualRecomputation: weightsAgree(c),
     validatorEqualsRegistry: validatorAgrees(c),
     drawsFollowTheRevealedSecret: drawsVerify(evidence, snapshot),
-    everyDrawnAuditHasItsVerdict: c.audits.every((audit) => audit.verdict !== null),
-    everyInvalidVerdictHasAReason: c.audits.every(
-      ({ verdict }) => verdict?.outcome !== 'invalid' || verdict.reason.length > 0,
-    ),
+    everyDrawnAuditHasItsVerdict: c.audits.every(({ outcome }) => outcome !== null),
+    everyInvalidVerdictHasAReason: c.audits.every(({ outcome, reason }) => outcome !== 'invalid' || Boolean(reason)),
     honestMinersLostNothing: c.miners.every(
       (miner) => miner === c.dishonest || (miner.reversed === '0' && miner.verdicts.invalid === 0),
     ),

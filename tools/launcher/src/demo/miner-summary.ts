@@ -54,6 +54,6 @@ export function summarise(
 }
 
 function countVerdicts(audits: readonly AuditReport[]): MinerSummary['verdicts'] {
-  const count = (outcome: string): number => audits.filter((audit) => audit.verdict?.outcome === outcome).length;
+  const count = (outcome: string): number => audits.filter((audit) => audit.outcome === outcome).length;
   return { valid: count('valid'), invalid: count('invalid'), inconclusive: count('inconclusive') };
 }

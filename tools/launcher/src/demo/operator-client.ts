@@ -4,6 +4,7 @@ import type { EpochView, ScoreBoard, ScoreEventPage, Snapshot } from '@studio/sh
 import { auditorUrl, registryAdminUrl, registryUrl } from '../system/processes';
 import type { System } from '../system/start-system';
 
+/** An audit; `outcome` and `reason` are null until its verdict. */
 export interface AuditReport {
   job_id: string;
   hotkey: string;
@@ -11,11 +12,13 @@ export interface AuditReport {
   epoch: number;
   why: string;
   state: string;
-  verdict: { outcome: 'valid' | 'invalid' | 'inconclusive'; reason: string; evidence: unknown } | null;
+  outcome: 'valid' | 'invalid' | 'inconclusive' | null;
+  reason: string | null;
+  evidence: unknown;
 }
 
 export interface Readiness {
-  untaken: number;
+  untaken_jobs: number;
   audits_open: number;
   outbox_open: number;
 }

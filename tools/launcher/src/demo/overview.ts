@@ -20,9 +20,9 @@ export async function writeOverview(options: LauncherOptions): Promise<string> {
   const tiles: Tile[] = [
     { path: options.photo, caption: 'the photograph' },
     { path: image(`${MAIN_TRAINING.name}-training`), caption: 'trained on, 64²' },
-    ...MAIN_IMAGES.map((plan) => ({ path: image(plan.name), caption: `LoRA 64²: ${plan.title}` })),
+    ...MAIN_IMAGES.map((plan) => ({ path: image(plan.name), caption: plan.title })),
     { path: image(`${LARGE_TRAINING.name}-training`), caption: 'trained on, 128²' },
-    ...LARGE_IMAGES.map((plan) => ({ path: image(plan.name), caption: `LoRA 128²: ${plan.title}` })),
+    ...LARGE_IMAGES.map((plan) => ({ path: image(plan.name), caption: `128²: ${plan.title}` })),
   ].filter(({ path }) => existsSync(path));
   const rows = Math.ceil(tiles.length / COLUMNS);
   const canvas = sharp({

@@ -77,7 +77,6 @@ export const MAIN_IMAGES: readonly PlannedImage[] = [
   picture('breeze', 'a portrait in a light breeze', 192, 192, 7, 0.5),
   picture('mirror', 'seen in a fairground mirror', 256, 192, 11, 1),
   picture('water', 'under running water', 192, 256, 23, 0.8),
-  { ...picture('faint', 'half remembered', 128, 128, 31, 0.3), loraScale: 0.5 },
 ];
 
 export const LARGE_IMAGES: readonly PlannedImage[] = [
@@ -93,7 +92,7 @@ function picture(
   seed: number,
   warp: number,
 ): PlannedImage {
-  const title = `"${prompt}", ${width}×${height}`;
+  const title = `"${prompt}"`;
   return { name: `photo-64-${name}`, title, prompt, width, height, seed, loraScale: 1, warp };
 }
 
@@ -115,7 +114,7 @@ export const SMALL_TRAININGS: readonly PlannedTraining[] = [
 
 function small(name: string, photo: Crop['photo'], x: number, y: number, side: number): PlannedTraining {
   const seed = [...name].reduce((sum, letter) => sum + letter.charCodeAt(0), 0);
-  return { name, title: `${name}, 32²`, crop: { photo, x, y, side }, resolution: 32, steps: 60, rank: 8, seed };
+  return { name, title: `${name}, 32²`, crop: { photo, x, y, side }, resolution: 32, steps: 60, rank: 16, seed };
 }
 
 /** Pictures of each small LoRA. */

@@ -59,7 +59,7 @@ export async function composeReport(
   const trusted = new Set([...system.names].filter(([, name]) => isTrusted(name)).map(([hotkey]) => hotkey));
   const miners = summarise(system.names, trusted, snapshot, evidence.httpEvents, audits);
   const dishonest = miners.find(({ name }) => name === dishonestName())!;
-  const of = (result: string): number => audits.filter(({ verdict }) => verdict?.outcome === result).length;
+  const of = (result: string): number => audits.filter(({ outcome: found }) => found === result).length;
   return {
     psnrDb: round(outcome.psnrDb),
     largePsnrDb: round(outcome.largePsnrDb),
@@ -88,7 +88,7 @@ function jobLine(
   names: ReadonlyMap<string, string>,
 ): Report['jobs'][number] {
   const accepted = view.attempts.find(({ state }) => state === 'accepted');
-  const verdict = audits.find(({ job_id }) => job_id === view.id)?.verdict;
+  const verdict = audits.find(({ job_id }) => job_id === view.id);
   return {
     id: view.id,
     kind: view.kind,
@@ -133,7 +133,7 @@ export async function printReport(
   const sections: [string, string][] = [
     ['Jobs', jobsTable(outcome.jobs, outcome.audits, system.names)],
     [`Miners in epoch ${outcome.epoch}`, minersTable(report.miners)],
-    ['The dishonest miner', dishonestText(dishonest, outcome.audits)],
+    ['The dishonest miner', dishonestText(dishonest, outcome.audits, system.names)],
     ['Invariants', invariantsTable(report.invariants)],
     ['Processes', processesTable(report.processes)],
     ['The LoRA', loraText(report)],

@@ -160,7 +160,7 @@ export class Demo {
       const [ready, audits] = await Promise.all([this.operator.readiness(), this.operator.audits(epoch)]);
       bar.setTotal(Math.max(1, audits.length));
       bar.update(audits.filter((audit) => audit.state === 'decided').length);
-      quiet = ready.untaken + ready.audits_open + ready.outbox_open === 0 ? quiet + 1 : 0;
+      quiet = ready.untaken_jobs + ready.audits_open + ready.outbox_open === 0 ? quiet + 1 : 0;
       if (quiet === 2) return audits;
       if (performance.now() > end) {
         throw new Error(`after ${SETTLE_BOUND_MS / 1000} s audits are still open: ${JSON.stringify(ready)}`);
@@ -223,5 +223,5 @@ export class Demo {
 }
 
 export function outcomeOf(audits: readonly AuditReport[], jobId: string): string | null {
-  return audits.find((audit) => audit.job_id === jobId)?.verdict?.outcome ?? null;
+  return audits.find((audit) => audit.job_id === jobId)?.outcome ?? null;
 }

@@ -7,6 +7,12 @@ import type { AuditReport } from './operator-client';
 import type { DemoJob } from './run-demo';
 
 const MICRO = 1_000_000;
+/** cli-table3 colours its lines whether or not anybody sees colours; picocolors looks. */
+const STYLE = {
+  head: colors.isColorSupported ? ['cyan'] : [],
+  border: colors.isColorSupported ? ['grey'] : [],
+  compact: true,
+};
 /** Enough of an id to find it in a log. */
 const SHORT = 8;
 const REASON_WIDTH = 52;
@@ -18,7 +24,7 @@ export function jobsTable(
 ): string {
   const table = new Table({
     head: ['job', 'what', 'miner', 'tries', 'ms', 'verdict', 'reason'],
-    style: { head: ['cyan'], compact: true },
+    style: STYLE,
     wordWrap: true,
     colWidths: [10, null, null, null, null, null, REASON_WIDTH],
   });
@@ -35,17 +41,23 @@ export function jobsTable(
       view.attempts.length,
       last?.net_ms == null ? '—' : Math.round(last.net_ms),
       verdictText(audit),
-      [audit?.verdict?.outcome === 'valid' ? '' : (audit?.verdict?.reason ?? ''), ...failures]
-        .filter(Boolean)
-        .join('; '),
+      withNames([audit?.outcome === 'valid' ? '' : audit?.reason, ...failures].filter(Boolean).join('; '), names),
     ]);
   }
   return table.toString();
 }
 
+/** A miner's name says more than its hotkey to who started it. */
+function withNames(text: string, names: ReadonlyMap<string, string>): string {
+  return [...names].reduce(
+    (known, [hotkey, name]) => known.replaceAll(`miner ${hotkey}`, name).replaceAll(hotkey, name),
+    text,
+  );
+}
+
 function verdictText(audit: AuditReport | undefined): string {
   if (!audit) return colors.dim('not drawn');
-  const outcome = audit.verdict?.outcome ?? 'open';
+  const outcome = audit.outcome ?? 'open';
   return outcome === 'valid'
     ? colors.green(outcome)
     : outcome === 'invalid'
@@ -59,7 +71,7 @@ export function minersTable(miners: readonly MinerSummary[]): string {
   const table = new Table({
     head: ['miner', 'training', 'inference', 'awarded', 'reversed', 'points', 'audits', 'win rate', 'weight', 'u16'],
     colAligns: ['left', ...Array<'right'>(9).fill('right')],
-    style: { head: ['cyan'], compact: true },
+    style: STYLE,
   });
   for (const miner of miners) {
     const { valid, invalid, inconclusive } = miner.verdicts;
@@ -80,12 +92,16 @@ export function minersTable(miners: readonly MinerSummary[]): string {
 }
 
 /** What the dishonest miner was left with, and why. */
-export function dishonestText(miner: MinerSummary, audits: readonly AuditReport[]): string {
+export function dishonestText(
+  miner: MinerSummary,
+  audits: readonly AuditReport[],
+  names: ReadonlyMap<string, string>,
+): string {
   const reasons = audits
-    .filter((audit) => audit.hotkey === miner.hotkey && audit.verdict?.outcome === 'invalid')
-    .map((audit) => `  ${audit.job_id.slice(-SHORT)} ${audit.kind}: ${audit.verdict!.reason}`);
+    .filter((audit) => audit.hotkey === miner.hotkey && audit.outcome === 'invalid')
+    .map((audit) => `  ${audit.job_id.slice(-SHORT)} ${audit.kind}: ${withNames(audit.reason ?? '', names)}`);
   return [
-    `${miner.name} (${miner.hotkey}) was awarded ${points(miner.awarded)} points, lost ${points(miner.reversed)}, and is left with ${colors.bold(points(miner.points))}.`,
+    `${miner.name} (${miner.hotkey}) was awarded ${points(miner.awarded)} points, lost ${points(miner.reversed.replace('-', ''))}, and is left with ${colors.bold(points(miner.points))}.`,
     ...(reasons.length ? reasons : ['  It is in quarantine: no work was given to it.']),
   ].join('\n');
 }
@@ -97,7 +113,7 @@ export function invariantsTable(invariants: Record<string, boolean>): string {
 }
 
 export function processesTable(processes: readonly ProcessReport[]): string {
-  const table = new Table({ head: ['process', 'peak MiB', 'restarts'], style: { head: ['cyan'], compact: true } });
+  const table = new Table({ head: ['process', 'peak MiB', 'restarts'], style: STYLE });
   for (const { name, peakMemoryMiB, restarts } of processes) table.push([name, peakMemoryMiB ?? '—', restarts]);
   return table.toString();
 }

@@ -180,12 +180,14 @@ async function startMiners(
   saveInstallation(places.dataDir, installation);
   const wanted = MINERS.map(({ name }) => `http://127.0.0.1:${installation.ports[name]}`);
   await until(
-    'the miners have registered',
+    'the miners are up and registered',
     MINERS_READY_MS,
     async () => {
       const response = await fetch(`${registryUrl(endpoints)}/v1/miners`);
       const { miners } = (await response.json()) as { miners: { endpoint: string }[] };
-      return wanted.every((endpoint) => miners.some((miner) => miner.endpoint === endpoint));
+      // Those of an earlier run are still registered, at the same ports: they have to be up as well.
+      const up = await Promise.all(wanted.map((endpoint) => answersOk(`${endpoint}/v1/health`)));
+      return up.every(Boolean) && wanted.every((endpoint) => miners.some((miner) => miner.endpoint === endpoint));
     },
     supervisor,
   );
