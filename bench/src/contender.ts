@@ -5,8 +5,8 @@ export interface Contender {
   what: string;
   /** The contender of equal duties that its rate is compared with. */
   peer?: string;
-  /** Its processes; descendants count with them. The client, this process, is added for everybody. */
-  pids(): number[];
+  /** Its processes, name → pid; descendants count with them. The client, this process, is added for everybody. */
+  processes(): Record<string, number>;
   /** Brings it into the state that it is measured in. Not measured, like `rest`. */
   prepare?(): Promise<void>;
   /** Runs `count` jobs as fast as it can. @returns seconds from handing in the first until the last is finished and stored. */

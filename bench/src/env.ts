@@ -1,4 +1,11 @@
-/** While this file exists, the worker remembers results (remember-results.ts). Set by product-system.ts. */
+/** Set by product-system.ts for the programs that it loads into the services. */
+
+/** Where a process writes its CPU profile (profile-process.ts). */
+export function profilePath(): string {
+  return process.env.BENCH_PROFILE ?? 'bench.cpuprofile';
+}
+
+/** While this file exists, the worker remembers results (remember-results.ts). */
 export function rememberFlag(): string {
   return process.env.BENCH_REMEMBER_FLAG ?? '';
 }

@@ -22,7 +22,7 @@ export async function startFloor(fleet: MinerFleet): Promise<Contender & { stop(
   return {
     name: 'HTTP only',
     what: 'client → Fastify → miner and back; nothing is stored, checked or repeated',
-    pids: () => [server.pid, fleet.pid],
+    processes: () => ({ fastify: server.pid, miners: fleet.pid }),
     burst: async (count) => (await timed(() => closedLoop(count, WIDTH, run))) / 1_000,
     paced: async (count, perSecond) => {
       const total: number[] = [];

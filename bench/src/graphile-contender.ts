@@ -50,10 +50,10 @@ export async function startGraphile(
   worker.listen((ids) => (ids as string[]).forEach((id) => pending.get(id)?.()));
   const utils = await makeWorkerUtils({ pgPool: database, logger });
   const adds = new Batcher<GraphileJob, void>((jobs) => addJobs(utils, jobs), { maxBatch: ADD_BATCH });
-  const pids = (): number[] => [postgres.pid!, worker.pid, fleet.pid];
+  const processes = (): Record<string, number> => ({ postgres: postgres.pid!, worker: worker.pid, miners: fleet.pid });
   const contender = (name: string, what: string, check: boolean): Contender => {
     const prepare = (): Promise<void> => worker.configure({ check });
-    return { name, what, pids, prepare, ...measurable({ adds, pending, database }) };
+    return { name, what, processes, prepare, ...measurable({ adds, pending, database }) };
   };
   return {
     contenders: [

@@ -17,6 +17,7 @@ const say = (line: string): void => void process.stderr.write(`· ${line}\n`);
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2), ROOT);
+  if (options.profile) mkdirSync(options.profile, { recursive: true });
   const release = claimDataDir(options.dataDir);
   const clear = async (): Promise<void> => {
     for (const part of ['graphile', 'product']) await clearData(join(options.dataDir, part), () => undefined);

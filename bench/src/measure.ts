@@ -6,6 +6,8 @@ import { rotated } from './statistics';
 export interface BurstFigures {
   jobsPerSecond: number;
   cpuMsPerJob: number;
+  /** The same, by process; `client` is this one. */
+  cpuByProcess: Record<string, number>;
 }
 
 export interface Figures {
@@ -58,11 +60,20 @@ export async function measure(
 async function measureBurst(contender: Contender, jobs: number): Promise<BurstFigures> {
   await contender.prepare?.();
   const ownBefore = process.cpuUsage();
-  const before = cpuMs(contender.pids());
+  const before = cpuByProcess(contender);
   const seconds = await contender.burst(jobs);
   await contender.settle?.();
   const { user, system } = process.cpuUsage(ownBefore);
-  const spent = cpuMs(contender.pids()) - before + (user + system) / 1_000;
+  const spent = Object.entries(cpuByProcess(contender)).map(([name, ms]) => [name, ms - (before[name] ?? 0)] as const);
   await contender.rest?.();
-  return { jobsPerSecond: jobs / seconds, cpuMsPerJob: spent / jobs };
+  const byProcess = [...spent, ['client', (user + system) / 1_000] as const];
+  return {
+    jobsPerSecond: jobs / seconds,
+    cpuMsPerJob: byProcess.reduce((sum, [, ms]) => sum + ms, 0) / jobs,
+    cpuByProcess: Object.fromEntries(byProcess.map(([name, ms]) => [name, ms / jobs])),
+  };
+}
+
+function cpuByProcess(contender: Contender): Record<string, number> {
+  return Object.fromEntries(Object.entries(contender.processes()).map(([name, pid]) => [name, cpuMs([pid])]));
 }

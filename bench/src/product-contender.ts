@@ -26,8 +26,9 @@ export const PRODUCT_BARE = 'whole product, bare';
 const POLL_MS = 20;
 
 /** Everything of ours that works for a job: the services and servers, and the miners. */
-function pidsOf(product: Product, fleet: MinerFleet): number[] {
-  return [...product.supervisor.report().flatMap(({ pid }) => (pid === null ? [] : [pid])), fleet.pid];
+function processesOf(product: Product, fleet: MinerFleet): Record<string, number> {
+  const running = product.supervisor.report().flatMap(({ name, pid }) => (pid === null ? [] : [[name, pid] as const]));
+  return { ...Object.fromEntries(running), miners: fleet.pid };
 }
 
 export function wholeProduct(
@@ -49,7 +50,7 @@ export function wholeProduct(
       ? 'the same, results remembered instead of checked and kept again'
       : 'HTTP in, durable, dispatched, checked, kept, awarded in the ledger, 10 % audited',
     peer: bare ? GRAPHILE_BARE : GRAPHILE,
-    pids: () => pidsOf(product, fleet),
+    processes: () => processesOf(product, fleet),
     prepare: async () => setRemembering(product, bare),
     burst: async (count) => {
       const before = await state.ledgerEntries();
@@ -98,7 +99,7 @@ export async function engine(product: Product, fleet: MinerFleet): Promise<Conte
     name: ENGINE,
     what: 'durable, dispatched, recorded; without HTTP ingress, audits and ledger, results remembered',
     peer: GRAPHILE_BARE,
-    pids: () => pidsOf(product, fleet),
+    processes: () => processesOf(product, fleet),
     prepare: async () => {
       setRemembering(product, true);
       process.kill(auditor, 'SIGSTOP');

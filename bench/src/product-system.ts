@@ -151,7 +151,10 @@ function adapted(spec: ProcessSpec, rememberFlag: string, profileDir: string | u
     env.BENCH_REMEMBER_FLAG = rememberFlag;
     env.WORKER_CONCURRENCY = String(WIDTH);
   }
-  if (profileDir) options.push(`--cpu-prof --cpu-prof-dir=${profileDir} --cpu-prof-name=${spec.name}.cpuprofile`);
+  if (profileDir) {
+    options.push(`--require ${join(__dirname, 'profile-process.js')}`);
+    env.BENCH_PROFILE = join(profileDir, `${spec.name}.cpuprofile`);
+  }
   if (options.length > 0) env.NODE_OPTIONS = options.join(' ');
   return { ...spec, env };
 }

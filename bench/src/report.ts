@@ -12,6 +12,8 @@ export interface Row {
   cpuMsPerJob: number;
   /** Median of the per-round ratios of the rates; null without a peer. */
   peer: { name: string; ratio: number } | null;
+  /** Where the CPU time went: medians, so that they need not add up. */
+  cpuByProcess: Record<string, number>;
   /** CPU as a multiple of the floor's. */
   cpuOverFloor: number;
   /** Milliseconds over the miner's own delay. */
@@ -57,12 +59,18 @@ export function rowsOf(figures: ReadonlyMap<Contender, Figures>, plan: Plan, flo
       what,
       jobsPerSecond: median(rate(values)),
       cpuMsPerJob: median(cpu(values)),
+      cpuByProcess: byProcess(values),
       peer: theirs ? { name: peer!, ratio: medianRatio(rate(values), rate(theirs)) } : null,
       cpuOverFloor: medianRatio(cpu(values), cpu(figures.get(floor)!)),
       added: percentilesOf(values.paced.total.map((ms) => ms - plan.delayMs)),
       submit: percentilesOf(values.paced.submit),
     };
   });
+}
+
+function byProcess({ bursts }: Figures): Record<string, number> {
+  const names = Object.keys(bursts[0]?.cpuByProcess ?? {});
+  return Object.fromEntries(names.map((name) => [name, median(bursts.map((burst) => burst.cpuByProcess[name] ?? 0))]));
 }
 
 function percentilesOf(values: readonly number[]): Percentiles | null {
@@ -92,6 +100,12 @@ function cells(row: Row): string[] {
   ];
 }
 
+const shares = (cpu: Record<string, number>): string =>
+  Object.entries(cpu)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, ms]) => `${name} ${ms.toFixed(2)}`)
+    .join(', ');
+
 const shown = ({ p50, p95, p99 }: Percentiles): string => [p50, p95, p99].map((ms) => ms.toFixed(1)).join(' / ');
 
 function footnotes({ rows, plan, checkCost, memoryMiB, aims, problems, seconds }: BenchReport): string[] {
@@ -99,6 +113,7 @@ function footnotes({ rows, plan, checkCost, memoryMiB, aims, problems, seconds }
     ...rows.map(({ name, what, peer }) => `${name}: ${what}${peer ? `; peer: ${peer.name}` : ''}`),
     `bursts of ${plan.jobs} jobs, medians of ${plan.rounds} interleaved rounds; latency at ${plan.perSecond} jobs/s over a miner's ${plan.delayMs} ms`,
     `one picture costs ${checkCost.checkMs.toFixed(2)} ms CPU to check and ${checkCost.storeMs.toFixed(2)} ms to keep`,
+    ...rows.map(({ name, cpuByProcess }) => `CPU ms/job, ${name}: ${shares(cpuByProcess)}`),
     `peak MiB: ${Object.entries(memoryMiB)
       .map(([name, mib]) => `${name} ${mib}`)
       .join(', ')}`,
