@@ -1,8 +1,14 @@
 import type { DataSource } from 'typeorm';
 import type { ArtifactRow } from './result.store';
 
+/** A LoRA is rendered with many times: without this, each inference would cost its submit a statement of its own. */
+const MAX_CACHED = 1_000;
+
 /** Rows of `artifacts`: what a stored file is. The bytes are in the ArtifactStore of platform/. */
 export class ArtifactRows {
+  /** Never stale: a row is never changed, and its name is the hash of its content. */
+  private readonly cache = new Map<string, ArtifactRow>();
+
   constructor(private readonly db: DataSource) {}
 
   /** The file has to be stored before: a row without a file would promise something we cannot give. */
@@ -15,10 +21,19 @@ export class ArtifactRows {
   }
 
   async find(sha256: string): Promise<ArtifactRow | undefined> {
+    const cached = this.cache.get(sha256);
+    if (cached) return cached;
     const [row] = await this.db.query<(Omit<ArtifactRow, 'bytes'> & { bytes: string })[]>(
       `SELECT sha256, bytes, content_type AS "contentType", facts FROM studio.artifacts WHERE sha256 = $1`,
       [sha256],
     );
-    return row && { ...row, bytes: Number(row.bytes) };
+    return row && this.remember({ ...row, bytes: Number(row.bytes) });
+  }
+
+  private remember(row: ArtifactRow): ArtifactRow {
+    const [oldest] = this.cache.keys();
+    if (this.cache.size >= MAX_CACHED && oldest !== undefined) this.cache.delete(oldest);
+    this.cache.set(row.sha256, row);
+    return row;
   }
 }

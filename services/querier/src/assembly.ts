@@ -58,7 +58,8 @@ export function assembleParts(env: QuerierEnv, { db, nats }: Connections, log: L
   const artifacts = new FileArtifactStore(env.ARTIFACTS_DIR);
   const egress = createEgress({ allowPrivate, maxConnectionsPerOrigin: MAX_CONNECTIONS_PER_MINER });
   const stalls = new StallWatch();
-  const checks = new CheckPool();
+  // An api checks uploads and callbacks, a worker every result.
+  const checks = new CheckPool({ warm: env.ROLE === 'worker' ? 1 : 0 });
   const measurements = new MeasurementStore(db);
   const results = new ResultStore(db, finishedHint);
   return {

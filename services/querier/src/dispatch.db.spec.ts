@@ -122,7 +122,8 @@ type Json = any;
 /** Waits over the public API, as a client would. */
 async function finished(id: string): Promise<Json> {
   for (;;) {
-    const job = (await (await fetch(`${api.url}/v1/jobs/${id}?wait=20`, { headers })).json()) as Json;
+    const reply = await fetch(`${api.url}/v1/jobs/${id}?wait=20`, { headers });
+    const job = (await reply.json()) as Json;
     if (job.finished_at) return job;
   }
 }
@@ -293,6 +294,24 @@ describe('a worker', () => {
     await startWorker();
     expect(attemptStates(await finished(id))).toEqual(['accepted']);
     expect(miner!.asked.map(({ attempt }) => attempt)).toEqual([1, 1]);
+  });
+});
+
+describe('losing every database connection', () => {
+  it('costs time, not the result', async () => {
+    const [miner] = await useMiners(1);
+    const cut = (): Promise<unknown> =>
+      owner.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name LIKE 'querier-%'`);
+    miner!.answer = async (request) => {
+      if (miner!.asked.length === 1) await cut();
+      return works(request);
+    };
+    await startWorker();
+    const id = await addJob();
+    await miner!.askedTimes(1);
+    expect(await finished(id)).toMatchObject({ state: 'succeeded', attempts: [{ state: 'accepted' }] });
+    expect(new Set(miner!.asked.map(({ attempt }) => attempt))).toEqual(new Set([1]));
   });
 });
 

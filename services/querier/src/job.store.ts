@@ -14,7 +14,7 @@ import { StudioError } from '@studio/shared/domain/errors';
 import { DEADLINE_TIMEOUTS } from '@studio/shared/domain/task-kinds';
 import { Batcher } from '@studio/shared/platform/batcher';
 import type { DataSource } from 'typeorm';
-import { statesFor, type Updated } from './sql';
+import { isRowFault, statesFor, type Updated } from './sql';
 
 export interface NewJob {
   id: string;
@@ -85,8 +85,7 @@ export class JobStore {
     private readonly db: DataSource,
     private readonly onStored: (kinds: ReadonlySet<JobKind>) => void,
   ) {
-    // A row that the database refuses must not fail its neighbours; repeating an insert is harmless: ids are given.
-    this.submits = new Batcher((jobs) => this.insert(jobs), { maxBatch: SUBMIT_BATCH, isolate: () => true });
+    this.submits = new Batcher((jobs) => this.insert(jobs), { maxBatch: SUBMIT_BATCH, isolate: isRowFault });
   }
 
   /**
@@ -207,7 +206,7 @@ export class JobStore {
               studio.now() + ${DEADLINE_TIMEOUTS} * g."timeoutMs" * interval '1 ms'
          FROM jsonb_to_recordset($1::jsonb) AS g("id" uuid, "clientId" uuid, "idempotencyKey" text, "requestHash" text,
               "kind" text, "engine" text, "input" jsonb, "routing" jsonb, "timeoutMs" int)
-       ON CONFLICT (client_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+       ON CONFLICT DO NOTHING
        RETURNING j.id, j.created_at AS "createdAt", j.deadline_at AS "deadlineAt",
                  (SELECT jobs FROM ahead) AS "queuePosition"`,
       [JSON.stringify(jobs)],

@@ -87,10 +87,10 @@ export class ResultIntake {
 
   private async storeLora(
     engine: ResultSubject['engine'],
-    { rank }: TrainingInput,
+    { rank, resolution }: TrainingInput,
     bytes: Buffer,
   ): Promise<{ result: JobResult; artifacts: ArtifactRow[] }> {
-    const checked = await this.checks.lora(bytes, { engine, rank });
+    const checked = await this.checks.lora(bytes, { engine, rank, resolution });
     if (!checked.ok) throw new ResultRefused(checked.reason);
     const ref = await this.artifacts.put(bytes, { contentType: LORA_TYPE, maxBytes: bytes.byteLength });
     const lora = { ...ref, rank, tensorHash: checked.value.tensorHash };

@@ -2,7 +2,7 @@
 import type { ArtifactRef, Engine, JobInput, JobKind, JobResult, AttemptState } from '@studio/shared/domain/job';
 import { Batcher } from '@studio/shared/platform/batcher';
 import type { DataSource } from 'typeorm';
-import { statesFor } from './sql';
+import { isRowFault, statesFor } from './sql';
 
 /** A row of `artifacts`. `facts`: what the checks found out (ImageRef or LoraRef without the reference's own fields). */
 export interface ArtifactRow extends ArtifactRef {
@@ -46,8 +46,7 @@ export class ResultStore {
     private readonly db: DataSource,
     private readonly onFinished: () => void,
   ) {
-    // Writing twice does no harm: the second time the attempt is no longer open.
-    this.accepts = new Batcher((results) => this.flush(results), { maxBatch: BATCH, isolate: () => true });
+    this.accepts = new Batcher((results) => this.flush(results), { maxBatch: BATCH, isolate: isRowFault });
   }
 
   /** @returns whether this attempt's result is now the job's; false: the attempt is closed or the job finished. */

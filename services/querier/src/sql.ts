@@ -22,3 +22,9 @@ export function storable(text: string, maxLength = 500): string {
     .replace(/[\p{Cc}\p{Surrogate}\s]+/gu, ' ')
     .trim();
 }
+
+/** Data exceptions and broken constraints (SQLSTATE classes 22 and 23): one row's fault, and nothing was written. */
+export function isRowFault(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' && /^2[23]/.test(code);
+}

@@ -91,7 +91,7 @@ function loraFile(): Buffer {
     const length = shape.reduce((product, side) => product * side, 1);
     return [name, { shape, data: new Float32Array(length).fill(0.01) }];
   });
-  return Buffer.from(writeSafetensors(tensors));
+  return Buffer.from(writeSafetensors(tensors, { engine: 'ref-sep-v1', rank: '4', resolution: '64' }));
 }
 
 describe('submitting a job', () => {

@@ -13,7 +13,9 @@ describe('the check pool', () => {
     await expect(pool.image(png, { width: 16, height: 16 })).resolves.toMatchObject({ ok: true });
     await expect(pool.photograph(png, 16)).resolves.toMatchObject({ ok: true });
     await expect(pool.photographUpload(png)).resolves.toBeUndefined();
-    await expect(pool.lora(png, { engine: 'ref-sep-v1', rank: 4 })).resolves.toMatchObject({ ok: false });
+    await expect(pool.lora(png, { engine: 'ref-sep-v1', rank: 4, resolution: 64 })).resolves.toMatchObject({
+      ok: false,
+    });
     await expect(pool.loraUpload(png)).resolves.toMatchObject({ ok: false });
   }, 60_000);
 });

@@ -1,12 +1,14 @@
 /** Strangers' bytes are decoded here: in threads, so that a hard file stalls no request, with bounded memory. */
 import { extname, join } from 'node:path';
-import type { Engine } from '@studio/shared/domain/job';
 import { Piscina } from 'piscina';
 import { refuse, type Checked, type CleanImage, type ImageSize } from './image-check';
-import type { LoraFacts } from './lora-check';
+import type { LoraExpectation, LoraFacts } from './lora-check';
 
 /** One per core of the smallest machine we run on. */
 const THREADS = 2;
+
+/** A burst of jobs does not start its threads again and again. */
+const IDLE_MS = 30_000;
 
 /** A 50-megapixel photograph is decoded outside this heap; the largest LoRA header and its tensors fit. */
 const THREAD_HEAP_MB = 256;
@@ -17,14 +19,16 @@ const SOURCE_LOADER = ['--conditions=studio-src', '--require', '@swc-node/regist
 export class CheckPool {
   private readonly pool: Piscina;
 
-  constructor({ threads = THREADS }: { threads?: number } = {}) {
+  /** `warm`: threads that are kept while nothing is checked; each costs about 30 MB, starting one some 100 ms. */
+  constructor({ threads = THREADS, warm = 1 }: { threads?: number; warm?: number } = {}) {
     const extension = extname(__filename);
     this.pool = new Piscina({
       filename: join(__dirname, `check-worker${extension}`),
       // Loaded before the first task; without it a default export would be looked for.
       name: 'image' satisfies keyof typeof import('./check-worker'),
       execArgv: extension === '.ts' ? SOURCE_LOADER : [],
-      minThreads: 1,
+      minThreads: warm,
+      idleTimeout: IDLE_MS,
       maxThreads: threads,
       concurrentTasksPerWorker: 1,
       resourceLimits: { maxOldGenerationSizeMb: THREAD_HEAP_MB },
@@ -35,7 +39,7 @@ export class CheckPool {
     return this.check('image', { bytes, size });
   }
 
-  lora(bytes: Uint8Array, expected: { engine: Engine; rank: number }): Promise<Checked<LoraFacts>> {
+  lora(bytes: Uint8Array, expected: LoraExpectation): Promise<Checked<LoraFacts>> {
     return this.check('lora', { bytes, expected });
   }
 

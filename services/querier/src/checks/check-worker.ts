@@ -1,8 +1,7 @@
 /** Entry of the check threads: one exported function per task that check-pool.ts names. */
-import type { Engine } from '@studio/shared/domain/job';
 import sharp from 'sharp';
 import { checkImage, type Checked, type CleanImage, type ImageSize } from './image-check';
-import { checkLora, recogniseLora, type LoraFacts } from './lora-check';
+import { checkLora, recogniseLora, type LoraExpectation, type LoraFacts } from './lora-check';
 import { canonicalPhotograph, photographProblem } from './photograph';
 
 // The pool has a thread per core already, and a file is never seen twice.
@@ -12,7 +11,7 @@ sharp.cache(false);
 export const image = ({ bytes, size }: { bytes: Uint8Array; size: ImageSize }): Promise<Checked<CleanImage>> =>
   checkImage(bytes, size);
 
-export const lora = ({ bytes, expected }: { bytes: Uint8Array; expected: { engine: Engine; rank: number } }) =>
+export const lora = ({ bytes, expected }: { bytes: Uint8Array; expected: LoraExpectation }) =>
   checkLora(bytes, expected);
 
 export const photograph = ({ bytes, resolution }: { bytes: Uint8Array; resolution: number }) =>

@@ -3,7 +3,8 @@ import { writeSafetensors } from '@studio/shared/protocol/safetensors';
 import { checkLora, recogniseLora } from './lora-check';
 
 const RANK = 4;
-const EXPECTED = { engine: 'ref-sep-v1', rank: RANK } as const;
+const EXPECTED = { engine: 'ref-sep-v1', rank: RANK, resolution: 64 } as const;
+const METADATA = { engine: 'ref-sep-v1', rank: String(RANK), resolution: '64' };
 type Tensors = Map<string, { shape: number[]; data: Float32Array }>;
 
 /** A sound adapter of small numbers. */
@@ -20,7 +21,7 @@ function adapter(rank = RANK): Tensors {
 function fileWith(change: (tensors: Tensors) => void): Uint8Array {
   const tensors = adapter();
   change(tensors);
-  return writeSafetensors(tensors);
+  return writeSafetensors(tensors, METADATA);
 }
 
 const A = loraA('x.hidden');
@@ -28,7 +29,7 @@ const B = loraB('x.hidden');
 
 describe('checking a LoRA', () => {
   it('accepts a sound one and says what it is', () => {
-    const file = writeSafetensors(adapter(), { engine: 'ref-sep-v1' });
+    const file = writeSafetensors(adapter(), METADATA);
     const facts = { engine: 'ref-sep-v1', rank: RANK, tensorHash: expect.stringMatching(/^[0-9a-f]{64}$/) };
     expect(checkLora(file, EXPECTED)).toEqual({ ok: true, value: facts });
     expect(recogniseLora(file)).toEqual({ ok: true, value: facts });
@@ -37,6 +38,13 @@ describe('checking a LoRA', () => {
   it.each<[string, Uint8Array, RegExp]>([
     ['bytes that are no safetensors file', Buffer.from('PK\x03\x04 a zip file'), /not a sound safetensors file/],
     ['another rank', writeSafetensors(adapter(8)), /8×65 instead of 4×65/],
+    ['no metadata', writeSafetensors(adapter()), /metadata.engine has to be ref-sep-v1/],
+    ['a lie about its rank', writeSafetensors(adapter(), { ...METADATA, rank: '8' }), /metadata.rank has to be 4/],
+    [
+      'another resolution',
+      writeSafetensors(adapter(), { ...METADATA, resolution: '128' }),
+      /metadata.resolution has to be 64/,
+    ],
     ['a missing B', fileWith((t) => t.delete(B)), /lora_B.weight is missing/],
     ['a missing module', fileWith((t) => [A, B].forEach((name) => t.delete(name))), /is missing/],
     [
@@ -64,6 +72,6 @@ describe('checking a LoRA', () => {
   });
 
   it('refuses engines whose LoRAs cannot be checked', () => {
-    expect(checkLora(writeSafetensors(adapter()), { engine: 'flux', rank: RANK }).ok).toBe(false);
+    expect(checkLora(writeSafetensors(adapter()), { ...EXPECTED, engine: 'flux' }).ok).toBe(false);
   });
 });

@@ -2,7 +2,12 @@
 import { ADAPTER_FORMATS, adapterFormat, adapterShapes, loraA, loraB } from '@studio/shared/domain/adapter-format';
 import type { AdapterFormat, LoraModule } from '@studio/shared/domain/adapter-format';
 import type { Engine } from '@studio/shared/domain/job';
-import { readSafetensors, SafetensorsError, tensorHash, type Tensor } from '@studio/shared/protocol/safetensors';
+import {
+  readSafetensors,
+  SafetensorsError,
+  tensorHash,
+  type SafetensorsFile,
+} from '@studio/shared/protocol/safetensors';
 import { refuse, type Checked } from './image-check';
 
 export interface LoraFacts {
@@ -12,45 +17,74 @@ export interface LoraFacts {
   tensorHash: string;
 }
 
-type Tensors = ReadonlyMap<string, Tensor>;
+/** What the training was asked for. */
+export interface LoraExpectation {
+  engine: Engine;
+  rank: number;
+  resolution: number;
+}
 
-/** What a miner sent, against the engine and rank that were asked for. Never throws for bad bytes. */
-export function checkLora(bytes: Uint8Array, expected: { engine: Engine; rank: number }): Checked<LoraFacts> {
-  const format = adapterFormat(expected.engine);
-  if (!format) return refuse(`LoRA files of engine ${expected.engine} cannot be checked here`);
-  return inspect(bytes, (tensors) => {
-    const problem = problemOf(tensors, format, expected.rank);
-    return problem ? refuse(problem) : factsOf(tensors, format, expected.rank);
-  });
+type Tensors = SafetensorsFile['tensors'];
+
+/** Side of the training image, in pixels, that an uploaded LoRA may name. */
+const MAX_RESOLUTION = 4_096;
+
+/** What a miner sent, against what was asked for. Never throws for bad bytes. */
+export function checkLora(bytes: Uint8Array, { engine, rank, resolution }: LoraExpectation): Checked<LoraFacts> {
+  const format = adapterFormat(engine);
+  if (!format) return refuse(`LoRA files of engine ${engine} cannot be checked here`);
+  return inspect(bytes, (file) => judge(file, format, rank, String(resolution)));
 }
 
 /** What a client uploaded: the engine and rank are found from the tensors. */
 export function recogniseLora(bytes: Uint8Array): Checked<LoraFacts> {
-  return inspect(bytes, (tensors) => {
+  return inspect(bytes, (file) => {
+    const { tensors, metadata } = file;
     const format = ADAPTER_FORMATS.find(({ modules }) => modules.every(({ name }) => tensors.has(loraA(name))));
     if (!format) return refuse('its tensors belong to no engine here');
     const rank = tensors.get(loraA(format.modules[0]!.name))?.shape[0] ?? 0;
-    const problem = problemOf(tensors, format, rank);
-    return problem ? refuse(problem) : factsOf(tensors, format, rank);
+    const { resolution = '' } = metadata;
+    if (format.describesItself && !(/^[1-9]\d{0,3}$/.test(resolution) && Number(resolution) <= MAX_RESOLUTION)) {
+      return refuse(`metadata.resolution has to be a whole number from 1 to ${MAX_RESOLUTION}`);
+    }
+    return judge(file, format, rank, resolution);
   });
 }
 
-function inspect(bytes: Uint8Array, look: (tensors: Tensors) => Checked<LoraFacts>): Checked<LoraFacts> {
+function inspect(bytes: Uint8Array, look: (file: SafetensorsFile) => Checked<LoraFacts>): Checked<LoraFacts> {
   try {
-    return look(readSafetensors(bytes).tensors);
+    return look(readSafetensors(bytes));
   } catch (error) {
     if (error instanceof SafetensorsError) return refuse(`not a sound safetensors file: ${error.message}`);
     throw error;
   }
 }
 
-function factsOf(tensors: Tensors, { engine }: AdapterFormat, rank: number): Checked<LoraFacts> {
-  return { ok: true, value: { engine, rank, tensorHash: tensorHash(tensors) } };
+function judge(file: SafetensorsFile, format: AdapterFormat, rank: number, resolution: string): Checked<LoraFacts> {
+  const { tensors, metadata } = file;
+  const { engine, maxRank } = format;
+  if (rank < 1 || rank > maxRank) return refuse(`rank ${rank} is not between 1 and ${maxRank}`);
+  const problem =
+    shapeProblem(tensors, adapterShapes(format, rank)) ??
+    dtypeProblem(tensors, format) ??
+    valueProblem(tensors, format) ??
+    metadataProblem(metadata, format, { engine, rank: String(rank), resolution });
+  return problem ? refuse(problem) : { ok: true, value: { engine, rank, tensorHash: tensorHash(tensors) } };
 }
 
-function problemOf(tensors: Tensors, format: AdapterFormat, rank: number): string | undefined {
-  if (rank < 1 || rank > format.maxRank) return `rank ${rank} is not between 1 and ${format.maxRank}`;
-  return shapeProblem(tensors, adapterShapes(format, rank)) ?? valueProblem(tensors, format);
+function metadataProblem(
+  metadata: SafetensorsFile['metadata'],
+  { describesItself }: AdapterFormat,
+  truth: Record<string, string>,
+): string | undefined {
+  if (!describesItself) return undefined;
+  const wrong = Object.keys(truth).find((field) => metadata[field] !== truth[field]);
+  return wrong === undefined ? undefined : `metadata.${wrong} has to be ${truth[wrong]}`;
+}
+
+function dtypeProblem(tensors: Tensors, { dtype }: AdapterFormat): string | undefined {
+  const [name] = [...tensors].find(([, tensor]) => tensor.dtype !== dtype) ?? [];
+  return name === undefined ? undefined : `tensor ${name} is not stored as ${dtype}`;
 }
 
 function shapeProblem(tensors: Tensors, shapes: ReadonlyMap<string, number[]>): string | undefined {
