@@ -105,7 +105,7 @@ describe('the rule against copied adapters', () => {
     await ground.jobs.policy(POLICY);
     await ground.jobs.openEpoch(1, POLICY);
     let now = 0;
-    intake = new Intake(new DrawStore(ground.source), nothing, () => (now += 1_000));
+    intake = new Intake(new DrawStore(ground.source), nothing, () => (now += 10_000));
     rule = newRule();
   });
   afterEach(async () => {

@@ -7,15 +7,10 @@ import { VOID_SAMPLE_MEMORY } from '@studio/shared/domain/latency';
 import type { Policy } from '@studio/shared/domain/policy';
 import { minerKind, type Filing, type FinishedJob, type IntakeBatch, type MinerRecord } from './filing';
 
-/** Where a scan of finished jobs goes on. */
-export interface ScanPosition {
-  finishedAt: string;
-  jobId: string;
-}
-
 export interface Taken {
   filing: Filing;
-  last: ScanPosition | undefined;
+  /** When the last of its jobs finished, as Postgres writes it. */
+  upTo: string;
 }
 
 /**
@@ -24,6 +19,9 @@ export interface Taken {
  */
 const OVERLAP_MS = 2 * TRANSACTION_BOUND_MS + 5_000;
 
+/** Between full passes: two batches of results are written at a time, and the one that began later may commit first. */
+const LOOK_BACK_MS = 500;
+
 /** Reads finished jobs and writes their draws, awards and audits. The only writer of `draws`. */
 export class DrawStore {
   constructor(private readonly source: DataSource) {}
@@ -31,23 +29,24 @@ export class DrawStore {
   /**
    * One batch in one transaction. The intake lock keeps other replicas out; the boundary lock, held shared, keeps the
    * epoch open until the commit.
-   * @param after where the scan starts; undefined: from the newest job taken in, less the overlap.
+   * @param since looks at jobs that finished then or later, or shortly before; undefined: from the newest job that was
+   *   ever taken in, less all the time that a commit can take.
    * @returns undefined when another replica is at it, or no epoch is open.
    */
   async takeIn(
-    { after, limit }: { after: ScanPosition | undefined; limit: number },
+    { since, limit }: { since: string | undefined; limit: number },
     decide: (batch: IntakeBatch) => Filing,
   ): Promise<Taken | undefined> {
     return this.source.transaction(async (tx) => {
       if (!(await holdsLocks(tx))) return undefined;
       const ground = await openEpoch(tx);
       if (!ground) return undefined;
-      const jobs = await untakenJobs(tx, after, limit);
+      const jobs = await untakenJobs(tx, since, limit);
       const last = jobs.at(-1);
       if (!last) return undefined;
       const filing = decide({ ...ground, jobs, records: await recordsOf(tx, jobs) });
       await write(tx, filing);
-      return { filing, last: { finishedAt: last.finishedAt, jobId: last.jobId } };
+      return { filing, upTo: last.finishedAt };
     });
   }
 
@@ -87,10 +86,20 @@ async function openEpoch(
 
 type JobRow = Omit<FinishedJob, 'netUs'> & { netUs: string | null };
 
-async function untakenJobs(tx: EntityManager, after: ScanPosition | undefined, limit: number): Promise<FinishedJob[]> {
-  const start = after ? '(j.finished_at, j.id) > ($3::timestamptz, $4::uuid)' : `j.finished_at >= ${SCAN_START}`;
+/**
+ * First the jobs, then what belongs to each, in that order whatever the planner's statistics say: from the attempts'
+ * side it would read all that were ever accepted. A scalar subquery cannot be turned into a join with all draws either.
+ */
+async function untakenJobs(tx: EntityManager, since: string | undefined, limit: number): Promise<FinishedJob[]> {
+  const start = since === undefined ? SCAN_START : `$3::timestamptz - interval '${LOOK_BACK_MS} milliseconds'`;
   const rows: JobRow[] = await tx.query(
-    `SELECT j.id AS "jobId", a.attempt_no AS "attemptNo", a.hotkey, a.operator, j.kind, j.engine,
+    `WITH finished AS MATERIALIZED (
+       SELECT * FROM studio.jobs j
+        WHERE j.state = 'succeeded' AND j.finished_at >= ${start}
+          AND (SELECT d.job_id FROM studio.draws d WHERE d.job_id = j.id) IS NULL
+        ORDER BY j.finished_at, j.id
+        LIMIT $1)
+     SELECT j.id AS "jobId", a.attempt_no AS "attemptNo", a.hotkey, a.operator, j.kind, j.engine,
             j.timeout_ms AS "timeoutMs", a.net_us AS "netUs", a.void, j.finished_at::text AS "finishedAt",
             CASE WHEN j.client_id = $2 AND j.idempotency_key ~ '^[0-9a-f-]{36}$'
                  THEN EXISTS (SELECT 1 FROM studio.audit_replays r WHERE r.request_key = j.idempotency_key::uuid)
@@ -98,14 +107,13 @@ async function untakenJobs(tx: EntityManager, after: ScanPosition | undefined, l
             COALESCE(m.trusted, false) AS trusted,
             CASE WHEN j.kind = 'lora-training' THEN j.input->'image'->>'pixelHash' END AS "imageHash",
             CASE WHEN j.kind = 'lora-training' THEN j.result->'lora'->>'sha256' END AS "loraSha256"
-       FROM studio.jobs j
-       JOIN studio.attempts a ON a.job_id = j.id AND a.state = 'accepted'
+       FROM finished j
+      CROSS JOIN LATERAL (
+        SELECT attempt_no, hotkey, operator, net_us, void FROM studio.attempts
+         WHERE job_id = j.id AND state = 'accepted' LIMIT 1) a
        LEFT JOIN studio.miners m ON m.hotkey = a.hotkey
-      WHERE j.state = 'succeeded' AND ${start}
-        AND NOT EXISTS (SELECT 1 FROM studio.draws d WHERE d.job_id = j.id)
-      ORDER BY j.finished_at, j.id
-      LIMIT $1`,
-    [limit, HOUSE_CLIENT_ID, ...(after ? [after.finishedAt, after.jobId] : [])],
+      ORDER BY j.finished_at, j.id`,
+    [limit, HOUSE_CLIENT_ID, ...(since === undefined ? [] : [since])],
   );
   return rows.map((row) => ({ ...row, netUs: row.netUs === null ? null : Number(row.netUs) }));
 }

@@ -85,7 +85,7 @@ describe('closing an epoch', () => {
     await ground.jobs.openEpoch(1, POLICY);
     await ground.jobs.miner('reference', { trusted: true });
     let now = 0;
-    intake = new Intake(new DrawStore(ground.source), nothing, () => (now += 1_000));
+    intake = new Intake(new DrawStore(ground.source), nothing, () => (now += 10_000));
     querier = new StandInQuerier(ground.nats, ground.jobs, ({ kind }) => ({
       hotkey: 'reference',
       result: kind === 'lora-training' ? LORA : HONEST,

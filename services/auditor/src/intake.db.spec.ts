@@ -33,7 +33,7 @@ describe('intake', () => {
   /** Every run is a full pass. */
   const clock = (): (() => number) => {
     let now = 0;
-    return () => (now += 1_000);
+    return () => (now += 10_000);
   };
   const everything = async (): Promise<unknown> =>
     Promise.all(
@@ -150,11 +150,25 @@ describe('intake', () => {
     expect(await drawOf(late)).toBeDefined();
   });
 
+  it('finds what a moment before the last job finished even between full passes', async () => {
+    const standing = new Intake(
+      new DrawStore(ground.source),
+      () => undefined,
+      () => 0,
+    );
+    await standing.run();
+    await ground.jobs.finish({ hotkey: 'prompt' });
+    await standing.run();
+    const late = await ground.jobs.finish({ hotkey: 'late', finishedAgoS: 0.3 });
+    await standing.run();
+    expect(await drawOf(late)).toBeDefined();
+  });
+
   it('writes nothing at all when it is stopped in the middle, and the same rows when it is repeated', async () => {
     const job = await ground.jobs.finish({ hotkey: 'crash', kind: 'lora-training' });
     const before = await everything();
     const store = new DrawStore(ground.source);
-    const crash = store.takeIn({ after: undefined, limit: 10 }, (batch) => {
+    const crash = store.takeIn({ since: undefined, limit: 10 }, (batch) => {
       const filing = fileJobs(batch);
       return { ...filing, audits: filing.audits.map((audit) => ({ ...audit, delayMs: NaN })) };
     });

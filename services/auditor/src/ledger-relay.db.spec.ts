@@ -37,7 +37,7 @@ describe('the relay to the ledger', () => {
     intake = new Intake(
       new DrawStore(ground.source),
       () => undefined,
-      () => (now += 1_000),
+      () => (now += 10_000),
     );
     registry = new StandInRegistry(ground.nats, ground.jobs);
     errors.mockClear();

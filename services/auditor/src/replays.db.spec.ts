@@ -69,7 +69,7 @@ describe('replays', () => {
     intake = new Intake(
       new DrawStore(ground.source),
       () => undefined,
-      () => (now += 1_000),
+      () => (now += 10_000),
     );
     querier = new StandInQuerier(ground.nats, ground.jobs, truth({ hotkey: 'peer', result: HONEST }));
     replays = newReplays();

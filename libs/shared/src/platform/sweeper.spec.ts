@@ -17,7 +17,7 @@ describe('Sweeper', () => {
   beforeEach(() => jest.useFakeTimers());
   afterEach(() => jest.useRealTimers());
 
-  function sample(extra: { maxBackoffMs?: number } = {}) {
+  function sample(extra: { maxBackoffMs?: number; restMs?: number } = {}) {
     const { ends, run, signals } = manualRuns();
     const error = jest.fn();
     const sweeper = new Sweeper({ name: 'relay', everyMs, run, log: { error }, ...extra });
@@ -44,6 +44,38 @@ describe('Sweeper', () => {
     ends[0]?.resolve();
     await pass(1);
     sweeper.hint();
+    expect(ends).toHaveLength(2);
+  });
+
+  it('lets the hints of its rest share one run, and runs at once when it has rested', async () => {
+    const { sweeper, ends } = sample({ restMs: 50 });
+    sweeper.start();
+    sweeper.hint();
+    ends[0]?.resolve();
+    await pass(49);
+    sweeper.hint();
+    expect(ends).toHaveLength(1);
+    await pass(1);
+    expect(ends).toHaveLength(2);
+    ends[1]?.resolve();
+    await pass(10);
+    sweeper.hint();
+    sweeper.hint();
+    await pass(39);
+    expect(ends).toHaveLength(2);
+    await pass(1);
+    expect(ends).toHaveLength(3);
+    ends[2]?.resolve();
+    await pass(60);
+    sweeper.hint();
+    expect(ends).toHaveLength(4);
+  });
+
+  it('does not rest while more work is known to wait', async () => {
+    const { sweeper, ends } = sample({ restMs: 50 });
+    sweeper.start();
+    ends[0]?.resolve(true);
+    await pass(1);
     expect(ends).toHaveLength(2);
   });
 

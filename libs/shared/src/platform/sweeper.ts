@@ -10,6 +10,11 @@ export interface SweeperOptions {
   /** Returns true when more work is known to wait: the next run then starts at once. `signal` aborts on stop. */
   run: (signal: AbortSignal) => Promise<boolean | void>;
   log: Pick<Logger, 'error'>;
+  /**
+   * Least time between the end of a run and the next one that a hint asks for; 0 when absent. Under load the hints of
+   * this time share one run, an idle sweeper still begins at once.
+   */
+  restMs?: number;
   /** Upper end of the doubling pause after failures. */
   maxBackoffMs?: number;
 }
@@ -25,6 +30,7 @@ export class Sweeper {
   private timer: NodeJS.Timeout | undefined;
   private hinted = false;
   private failures = 0;
+  private endedAt = -Infinity;
 
   constructor(private readonly options: SweeperOptions) {}
 
@@ -35,10 +41,13 @@ export class Sweeper {
 
   /** Asks for a run now. During a run it asks for one more afterwards; during the pause after a failure it waits. */
   hint(): void {
-    if (this.stopping.signal.aborted) return;
+    if (this.stopping.signal.aborted || this.hinted) return;
     this.hinted = true;
     if (this.running || this.failures > 0) return;
-    this.begin();
+    const restMs = this.endedAt + (this.options.restMs ?? 0) - performance.now();
+    if (restMs <= 0) return this.begin();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.begin(), restMs);
   }
 
   /** No run begins after this call; resolves when the current one has ended. */
@@ -54,9 +63,9 @@ export class Sweeper {
     this.running = this.attempt().then((again) => {
       this.running = undefined;
       if (this.stopping.signal.aborted) return;
-      const now = this.failures === 0 && (again || this.hinted);
+      this.endedAt = performance.now();
       // A fresh turn even when there is more to do: a busy sweeper may not starve the event loop.
-      this.timer = setTimeout(() => this.begin(), now ? 0 : this.pauseMs());
+      this.timer = setTimeout(() => this.begin(), this.pauseMs(again));
     });
   }
 
@@ -73,8 +82,11 @@ export class Sweeper {
     }
   }
 
-  private pauseMs(): number {
-    if (this.failures === 0) return this.options.everyMs;
+  private pauseMs(again: boolean): number {
+    if (this.failures === 0) {
+      if (again) return 0;
+      return this.hinted ? (this.options.restMs ?? 0) : this.options.everyMs;
+    }
     const max = this.options.maxBackoffMs ?? DEFAULT_MAX_BACKOFF_MS;
     return Math.min(max, FIRST_BACKOFF_MS * 2 ** Math.min(this.failures - 1, 20));
   }
