@@ -37,6 +37,12 @@ describe('data from another process', () => {
     expect(fields.find(({ path }) => path === 'input.sed')?.message).toMatch(/remove it/);
   });
 
+  it('is told what is missing, not which rule nothing breaks first', () => {
+    expect(fieldsOf(() => validated(TrainingRequest, {}, 'input'))).toEqual([
+      { path: 'input.image_url', message: 'is missing: it has to be given' },
+    ]);
+  });
+
   it('is refused with the path inside nested messages', () => {
     const fields = fieldsOf(() => validated(SubmitJobCommand, { ...COMMAND, routing: { onlyHotkey: 4 } }));
     expect(fields.map(({ path }) => path)).toEqual(['routing.onlyHotkey']);

@@ -37,10 +37,16 @@ function problems(error: ValidationError, parent: string): FieldProblem[] {
   const path = parent ? `${parent}.${error.property}` : error.property;
   const own = Object.entries(error.constraints ?? {}).map(([rule, message]) => ({
     path,
-    message:
-      rule === 'whitelistValidation' ? 'is not a field of this request: remove it' : say(message, error.property),
+    message: remedy(rule, message, error),
   }));
   return [...own, ...(error.children ?? []).flatMap((child) => problems(child, path))];
+}
+
+function remedy(rule: string, message: string, { property, value }: ValidationError): string {
+  if (rule === 'whitelistValidation') return 'is not a field of this request: remove it';
+  // The first rule that an absent value breaks may be any, its length for one: that would not tell what is wrong.
+  if (value === undefined || value === null) return 'is missing: it has to be given';
+  return say(message, property);
 }
 
 /** class-validator begins its messages with the property's name, which the path already says. */
