@@ -1,5 +1,5 @@
 /** Which miners there are, as the registry last said. Jobs keep flowing to them while the registry is away. */
-import type { RoutableMiner, RoutableMiners } from '@studio/shared/contract/miners';
+import type { MinerDialect, RoutableMiner, RoutableMiners } from '@studio/shared/contract/miners';
 import { SUBJECTS } from '@studio/shared/contract/subjects';
 import type { Engine, JobKind, RoutingRule } from '@studio/shared/domain/job';
 import type { Logger } from '@studio/shared/platform/logger';
@@ -12,6 +12,9 @@ const REFRESH_MS = 10_000;
 const REQUEST_MS = 2_000;
 /** Pause between asking again because a job found nobody. */
 const RECHECK_MS = 500;
+
+/** A miner that speaks another dialect may register, but nothing is sent to it in a language it does not know. */
+const SPOKEN: readonly MinerDialect[] = ['native'];
 
 export interface Offer {
   miner: RoutableMiner;
@@ -65,9 +68,10 @@ export class MinerDirectory {
   offers(kind: JobKind, engine: Engine, { onlyHotkey, excludeOperators }: RoutingRule): Offer[] {
     return this.all().flatMap((miner) => {
       const allowed = onlyHotkey === undefined ? !miner.trusted : miner.hotkey === onlyHotkey;
+      const spoken = SPOKEN.includes(miner.dialect);
       const excluded = excludeOperators?.includes(miner.operator) || miner.quarantined.includes(kind);
       const offer = miner.offers.find((item) => item.kind === kind && item.engine === engine);
-      return allowed && !excluded && offer ? [{ miner, slots: offer.slots }] : [];
+      return allowed && spoken && !excluded && offer ? [{ miner, slots: offer.slots }] : [];
     });
   }
 

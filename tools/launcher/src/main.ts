@@ -4,6 +4,7 @@ import { CommanderError } from 'commander';
 import { resolve } from 'node:path';
 import colors from 'picocolors';
 import { Demo } from './demo/run-demo';
+import { wholePhoto } from './demo/photos';
 import { Progress } from './demo/progress';
 import { composeReport, printReport, type Report } from './demo/report';
 import { parseOptions, type LauncherOptions } from './options';
@@ -29,6 +30,8 @@ class Launcher {
   async run(): Promise<void> {
     const startedAt = performance.now();
     const { options } = this;
+    // Before anything starts: a wrong file is known at once.
+    await wholePhoto(options.photo);
     this.release = claimDataDir(options.dataDir);
     if (options.fresh) await clearData(options.dataDir, say);
     const system = await startSystem(options, ROOT, {

@@ -17,7 +17,7 @@ export interface Photo {
 
 /**
  * The bytes to upload for a crop. The main photograph goes up as the user gave it; a part of a shipped one is cut out
- * here. @throws Error that names the file when it is not an image.
+ * here.
  */
 export async function photoFor(crop: Crop, root: string, mainPhoto: string): Promise<Photo> {
   if (crop.photo === 'main') return wholePhoto(mainPhoto);
@@ -30,7 +30,8 @@ export async function photoFor(crop: Crop, root: string, mainPhoto: string): Pro
   return { bytes: await image.extract(region).png().toBuffer(), contentType: 'image/png' };
 }
 
-async function wholePhoto(path: string): Promise<Photo> {
+/** The file as it is. @throws Error that names the option when it is not an image. */
+export async function wholePhoto(path: string): Promise<Photo> {
   const bytes = readFileSync(path);
   const metadata = await sharp(bytes)
     .metadata()

@@ -15,7 +15,7 @@ export async function choosePort(
   if (asked !== undefined) {
     if (!(await isFree(asked))) {
       throw new Error(
-        `port ${asked} for the ${name} is taken by another process: stop it, or choose another with --${option}`,
+        `port ${asked}, wanted for the ${name}, is taken by another process: stop it, or choose another with --${option}`,
       );
     }
     return (installation.ports[name] = asked);

@@ -88,9 +88,9 @@ async function startServers(
   const cacheDir = cacheDirectory(root);
   const { dataDir } = options;
   const ports = {
-    postgres: await choosePort(installation, 'postgres', 'postgres-port', options.postgresPort),
-    nats: await choosePort(installation, 'nats', 'nats-port', options.natsPort),
-    redis: await choosePort(installation, 'redis', 'redis-port', options.redisPort),
+    postgres: await choosePort(installation, 'PostgreSQL server', 'postgres-port', options.postgresPort),
+    nats: await choosePort(installation, 'NATS server', 'nats-port', options.natsPort),
+    redis: await choosePort(installation, 'Redis server', 'redis-port', options.redisPort),
   };
   const log = say;
   const started = [
