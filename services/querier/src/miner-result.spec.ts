@@ -1,0 +1,58 @@
+import { readMinerResult, ResultRefused, type ExpectedFiles } from './miner-result';
+
+const BOUNDARY = 'edge';
+const TYPE = `multipart/form-data; boundary=${BOUNDARY}`;
+const EXPECTED: ExpectedFiles = { names: ['image_0'], maxBytesEach: 100_000 };
+const MANIFEST = {
+  job_id: '0198f2a0-0000-7000-8000-000000000001',
+  attempt: 1,
+  status: 'completed',
+  files: ['image_0'],
+};
+
+function part(name: string, bytes: Buffer, type: string): Buffer {
+  const head = `--${BOUNDARY}\r\ncontent-disposition: form-data; name="${name}"; filename="${name}"\r\ncontent-type: ${type}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head), bytes, Buffer.from('\r\n')]);
+}
+
+const manifest = part('manifest', Buffer.from(JSON.stringify(MANIFEST)), 'application/json');
+const closing = Buffer.from(`--${BOUNDARY}--\r\n`);
+
+/** The bytes as a network would bring them: in pieces of any length. */
+async function* pieces(bytes: Buffer, length: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length);
+}
+
+describe('readMinerResult', () => {
+  const image = Buffer.from(Array.from({ length: 50_000 }, (_, i) => (i * 7) % 256));
+  const form = Buffer.concat([manifest, part('image_0', image, 'image/png'), closing]);
+
+  it.each([form.length, 16_384, 997, 64])('reads the same from pieces of %i bytes', async (length) => {
+    const result = await readMinerResult(pieces(form, length), TYPE, EXPECTED);
+    expect(result.manifest).toMatchObject(MANIFEST);
+    expect(result.files.get('image_0')?.equals(image)).toBe(true);
+  });
+
+  it.each([
+    ['ends in the middle of a part', form.subarray(0, form.length - 20_000)],
+    ['ends before its first part', Buffer.from('nothing of the kind')],
+    ['is empty', Buffer.alloc(0)],
+    ['lacks the file', Buffer.concat([manifest, closing])],
+    ['has a part that nobody asked for', Buffer.concat([manifest, part('other', image, 'image/png'), closing])],
+    [
+      'has a file that is too large',
+      Buffer.concat([manifest, part('image_0', Buffer.alloc(200_000, 1), 'image/png'), closing]),
+    ],
+  ])('refuses a body that %s', async (_what, bytes) => {
+    await expect(readMinerResult(pieces(bytes, 4_096), TYPE, EXPECTED)).rejects.toThrow(ResultRefused);
+  });
+
+  it('throws a break of the connection as it is: the result is not to blame', async () => {
+    const broken = new Error('the connection broke');
+    async function* breaking(): AsyncGenerator<Buffer> {
+      yield form.subarray(0, 1_000);
+      throw broken;
+    }
+    await expect(readMinerResult(breaking(), TYPE, EXPECTED)).rejects.toBe(broken);
+  });
+});
