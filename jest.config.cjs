@@ -26,6 +26,8 @@ const shared = {
 
 module.exports = {
   maxWorkers: 2,
+  // A guard against hangs, not a measure: one fsync on a busy disk took longer than Jest's five seconds.
+  testTimeout: 30_000,
   projects: [
     { ...shared, displayName: 'spec', testMatch: ['**/*.spec.ts'], testPathIgnorePatterns: ['\\.db\\.spec\\.ts$'] },
     {

@@ -1,8 +1,8 @@
 import { Module, type DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { Registry as Metrics } from 'prom-client';
-import { Health } from '@studio/shared/platform/health';
+import type { Health } from '@studio/shared/platform/health';
+import { serveHealth } from '@studio/shared/platform/health-routes';
 import { frameworkLogger, type Logger } from '@studio/shared/platform/logger';
 import { createMetrics } from '@studio/shared/platform/metrics';
 import { ADMIN_KEY, AdminController } from './admin.controller';
@@ -11,21 +11,18 @@ import { AuditViewStore } from './audit-view.store';
 import { DrawStore } from './draw.store';
 import type { AuditorEnv } from './env';
 import { ErrorsFilter, validationPipe } from './errors.filter';
-import { HealthController } from './health.controller';
 import { OutboxStore } from './outbox.store';
 
 @Module({})
 export class AuditorModule {
-  static of(auditor: Auditor, health: Health, adminKey: string): DynamicModule {
+  static of(auditor: Auditor, adminKey: string): DynamicModule {
     return {
       module: AuditorModule,
-      controllers: [AdminController, HealthController],
+      controllers: [AdminController],
       providers: [
         { provide: AuditViewStore, useValue: auditor.audits },
         { provide: DrawStore, useValue: auditor.draws },
         { provide: OutboxStore, useValue: auditor.outbox },
-        { provide: Health, useValue: health },
-        { provide: Metrics, useValue: createMetrics('auditor') },
         { provide: ADMIN_KEY, useValue: adminKey },
       ],
     };
@@ -44,11 +41,11 @@ export async function openDoors(
   env: Pick<AuditorEnv, 'ADMIN_KEY' | 'HTTP_HOST' | 'HTTP_PORT'>,
   log: Logger,
 ): Promise<Doors> {
-  const app = await NestFactory.create<NestFastifyApplication>(
-    AuditorModule.of(auditor, health, env.ADMIN_KEY),
-    new FastifyAdapter(),
-    { logger: frameworkLogger(log) },
-  );
+  const adapter = new FastifyAdapter();
+  serveHealth(adapter.getInstance(), health, createMetrics('auditor'));
+  const app = await NestFactory.create<NestFastifyApplication>(AuditorModule.of(auditor, env.ADMIN_KEY), adapter, {
+    logger: frameworkLogger(log),
+  });
   app.useGlobalFilters(new ErrorsFilter());
   app.useGlobalPipes(validationPipe());
   await app.listen(env.HTTP_PORT, env.HTTP_HOST);

@@ -3,10 +3,9 @@ import { NestFactory } from '@nestjs/core';
 import { Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
-import { Health } from '@studio/shared/platform/health';
+import { serveHealth } from '@studio/shared/platform/health-routes';
 import { frameworkLogger } from '@studio/shared/platform/logger';
 import { natsOptions } from '@studio/shared/platform/nats';
-import { Registry as Metrics } from 'prom-client';
 import { ArtifactRows } from './artifact.store';
 import { ArtifactUrls } from './artifact-urls';
 import { ArtifactsController } from './artifacts.controller';
@@ -17,7 +16,6 @@ import { Cancellations } from './cancellations';
 import type { QuerierEnv } from './env';
 import { ErrorsFilter } from './errors.filter';
 import { FinishedWatch } from './finished-watch';
-import { HealthController } from './health.controller';
 import { JSON_LIMIT, prepareServer } from './http-door';
 import { JobStore } from './job.store';
 import { JobViews } from './job-view';
@@ -36,16 +34,11 @@ const QUEUE = 'querier';
 export class QuerierModule {
   /** A worker's module has no `api`: health and metrics only. */
   static of(parts: Parts, api?: Api): DynamicModule {
-    const common = [
-      { provide: Health, useValue: parts.health },
-      { provide: Metrics, useValue: parts.metrics },
-    ];
-    if (!api) return { module: QuerierModule, controllers: [HealthController], providers: common };
+    if (!api) return { module: QuerierModule };
     return {
       module: QuerierModule,
-      controllers: [JobsController, ArtifactsController, CallbackController, SubmitConsumer, HealthController],
+      controllers: [JobsController, ArtifactsController, CallbackController, SubmitConsumer],
       providers: [
-        ...common,
         { provide: JobStore, useValue: parts.jobs },
         { provide: ArtifactRows, useValue: parts.rows },
         { provide: ArtifactUrls, useValue: parts.urls },
@@ -70,6 +63,7 @@ export interface Doors {
 export async function openDoors(env: QuerierEnv, parts: Parts, api?: Api): Promise<Doors> {
   const adapter = new FastifyAdapter({ bodyLimit: JSON_LIMIT });
   prepareServer(adapter.getInstance(), api?.keys);
+  serveHealth(adapter.getInstance(), parts.health, parts.metrics);
   const app = await NestFactory.create<NestFastifyApplication>(QuerierModule.of(parts, api), adapter, {
     bodyParser: false,
     logger: frameworkLogger(parts.log),

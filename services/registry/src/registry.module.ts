@@ -3,10 +3,9 @@ import { NestFactory } from '@nestjs/core';
 import { Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
-import { Registry as Metrics } from 'prom-client';
 import { StudioError } from '@studio/shared/domain/errors';
 import { frameworkLogger, type Logger } from '@studio/shared/platform/logger';
-import { Health } from '@studio/shared/platform/health';
+import { serveHealth } from '@studio/shared/platform/health-routes';
 import { natsOptions } from '@studio/shared/platform/nats';
 import { AdminController } from './admin.controller';
 import type { Registry } from './assembly';
@@ -14,7 +13,6 @@ import type { RegistryEnv } from './env';
 import { EpochKeeper } from './epoch-keeper';
 import { EpochStore } from './epoch.store';
 import { ContractPipe, ErrorsFilter } from './errors.filter';
-import { HealthController } from './health.controller';
 import { LedgerConsumer } from './ledger.consumer';
 import { LedgerStore } from './ledger.store';
 import { MinerController } from './miner.controller';
@@ -38,7 +36,7 @@ export class RegistryModule {
   static of(registry: Registry): DynamicModule {
     return {
       module: RegistryModule,
-      controllers: [MinerController, ValidatorController, HealthController, MinersConsumer, LedgerConsumer],
+      controllers: [MinerController, ValidatorController, MinersConsumer, LedgerConsumer],
       providers: [
         { provide: MinerStore, useValue: registry.miners },
         { provide: LedgerStore, useValue: registry.ledger },
@@ -47,8 +45,6 @@ export class RegistryModule {
         { provide: ScoreStore, useValue: registry.scores },
         { provide: ScoreBoards, useValue: registry.boards },
         { provide: ScoreFeed, useValue: registry.feed },
-        { provide: Health, useValue: registry.health },
-        { provide: Metrics, useValue: registry.metrics },
         { provide: IDENTITY, useValue: registry.identity },
         { provide: HINT, useValue: registry.hint },
         { provide: NEWS, useValue: registry.news },
@@ -81,6 +77,7 @@ export interface Doors {
 /** Opens HTTP, the operators' HTTP and NATS. */
 export async function openDoors(registry: Registry, env: RegistryEnv, log: Logger): Promise<Doors> {
   const app = await createApp(RegistryModule.of(registry), log);
+  serveHealth(app.getHttpAdapter().getInstance(), registry.health, registry.metrics);
   SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, documentation(env)));
   app.connectMicroservice<MicroserviceOptions>(
     {
