@@ -31,6 +31,8 @@ const RENEWALS_PER_LEASE = 3;
 const RENEW_TICK_MS = 100;
 /** Under load a claim then takes several jobs: it costs two statements, however many it finds. */
 const CLAIM_REST_MS = 3;
+/** How long another worker's doings may be unknown here: what is then too much for a miner, it answers with 429. */
+const LOAD_MS = 50;
 /** Claimed beyond the free slots that are known: jobs that end at once, because nobody may do them. */
 const CLAIM_MARGIN = 8;
 
@@ -43,6 +45,7 @@ export class Dispatcher {
   /** The last claim left jobs behind, so that the end of a job makes room for one. */
   private backlog = false;
   private renewedAtMs = 0;
+  private loadedAtMs = -Infinity;
 
   constructor(
     private readonly store: DispatchStore,
@@ -104,7 +107,10 @@ export class Dispatcher {
     // Before the registry has answered once nobody is known, and nothing could be concluded from that.
     if (room <= 0 || !this.parts.directory.isKnown) return;
     this.policy = await this.policies.current();
-    this.parts.load.replace(await this.store.minerLoad());
+    if (performance.now() - this.loadedAtMs >= LOAD_MS) {
+      this.parts.load.replace(await this.store.minerLoad());
+      this.loadedAtMs = performance.now();
+    }
     const { saturated, freeSlots } = this.capacity();
     const limit = Math.min(room, freeSlots + CLAIM_MARGIN);
     const jobs = await this.store.claim(limit, this.policy.leaseMs, saturated);

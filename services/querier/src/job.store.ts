@@ -192,13 +192,18 @@ export class JobStore {
     return this.submits.drain();
   }
 
-  /** One statement for all; undefined for a key that was used before. */
+  /**
+   * One statement for all; undefined for a key that was used before. Only due jobs are
+   * counted as ahead: the index still has an entry for every lease that was held since the last vacuum, at the lease's
+   * end, and to look at all of them took 4 ms a batch after 3,000 jobs.
+   */
   private async insert(jobs: NewJob[]): Promise<(StoredJob | undefined)[]> {
     type Given = Pick<StoredJob, 'createdAt' | 'deadlineAt' | 'queuePosition'>;
     const rows = await this.db.query<({ id: string } & Given)[]>(
       `WITH ahead AS MATERIALIZED (
          SELECT count(*)::int AS jobs FROM (
-           SELECT 1 FROM studio.jobs WHERE state = 'queued' LIMIT ${MAX_QUEUE_POSITION}) waiting)
+           SELECT 1 FROM studio.jobs WHERE state = 'queued' AND wake_at <= studio.now()
+            LIMIT ${MAX_QUEUE_POSITION}) waiting)
        INSERT INTO studio.jobs AS j (id, client_id, idempotency_key, request_hash, kind, engine, input, routing,
                                      timeout_ms, deadline_at)
        SELECT g."id", g."clientId", g."idempotencyKey", decode(g."requestHash", 'hex'), g."kind", g."engine",

@@ -126,7 +126,7 @@ export class ResultStore {
            FROM jsonb_to_recordset($2::jsonb) AS f("sha256" text, "bytes" bigint, "contentType" text, "facts" jsonb)
          ON CONFLICT DO NOTHING),
        held AS MATERIALIZED (
-         SELECT j.id FROM studio.jobs j JOIN given g ON g."jobId" = j.id
+         SELECT j.id, j.attempt_no AS attempts FROM studio.jobs j JOIN given g ON g."jobId" = j.id
           WHERE j.state IN (${statesFor('succeed')}) ORDER BY j.id FOR UPDATE OF j),
        accepted AS (
          UPDATE studio.attempts a
@@ -138,7 +138,8 @@ export class ResultStore {
        superseded AS (
          UPDATE studio.attempts a
             SET state = 'superseded', finished_at = studio.now(), reason = 'another attempt was first'
-           FROM accepted w WHERE a.job_id = w.job_id AND a.attempt_no <> w.attempt_no AND a.state = 'open'),
+           FROM accepted w JOIN held h ON h.id = w.job_id AND h.attempts > 1
+          WHERE a.job_id = w.job_id AND a.attempt_no <> w.attempt_no AND a.state = 'open'),
        ended AS (
          UPDATE studio.jobs j
             SET state = 'succeeded', finished_at = studio.now(), result = w."result", accepted_attempt = w.attempt_no,
