@@ -57,11 +57,18 @@ export interface StoredJob {
   attempts: StoredAttempt[];
 }
 
+interface OwnedJob extends StoredJob {
+  clientId: string;
+}
+
 /** More jobs ahead than this are not counted: counting them would cost every reader what they cost. */
 const MAX_QUEUE_POSITION = 1_000;
 
 /** A job in one unit of group commit takes about 1 kB. */
 const SUBMIT_BATCH = 200;
+
+/** Jobs read at once. Clients that poll arrive together, and planning the statement costs more than running it. */
+const FIND_BATCH = 100;
 
 const ATTEMPTS = `(
   SELECT coalesce(jsonb_agg(jsonb_build_object(
@@ -79,6 +86,7 @@ const POSITION = `CASE WHEN j.state = 'queued' THEN (
 
 export class JobStore {
   private readonly submits: Batcher<NewJob, StoredJob | undefined>;
+  private readonly finds: Batcher<string, OwnedJob | undefined>;
 
   /** `onStored` hears, after the commit, which kinds have new jobs. */
   constructor(
@@ -86,6 +94,7 @@ export class JobStore {
     private readonly onStored: (kinds: ReadonlySet<JobKind>) => void,
   ) {
     this.submits = new Batcher((jobs) => this.insert(jobs), { maxBatch: SUBMIT_BATCH, isolate: isRowFault });
+    this.finds = new Batcher((ids) => this.findAll(ids), { maxBatch: FIND_BATCH, isolate: isRowFault });
   }
 
   /**
@@ -114,12 +123,10 @@ export class JobStore {
 
   /** Undefined for a job of another client, exactly as for none. */
   async find(clientId: string, id: string): Promise<StoredJob | undefined> {
-    const [row] = await this.db.query<StoredJob[]>(
-      `SELECT ${COLUMNS}, ${ATTEMPTS} AS attempts, ${POSITION} AS "queuePosition"
-         FROM studio.jobs j WHERE j.id = $1 AND j.client_id = $2`,
-      [id, clientId],
-    );
-    return row;
+    const found = await this.finds.add(id.toLowerCase());
+    if (found?.clientId !== clientId) return undefined;
+    const { clientId: _owner, ...job } = found;
+    return job;
   }
 
   /** Newest first; ids are UUIDv7, so their order is the order of submission. */
@@ -190,6 +197,16 @@ export class JobStore {
 
   drain(): Promise<void> {
     return this.submits.drain();
+  }
+
+  private async findAll(ids: string[]): Promise<(OwnedJob | undefined)[]> {
+    const rows = await this.db.query<OwnedJob[]>(
+      `SELECT ${COLUMNS}, j.client_id AS "clientId", ${ATTEMPTS} AS attempts, ${POSITION} AS "queuePosition"
+         FROM studio.jobs j WHERE j.id = ANY($1::uuid[])`,
+      [ids],
+    );
+    const found = new Map(rows.map((row) => [row.id, row]));
+    return ids.map((id) => found.get(id));
   }
 
   /**
