@@ -1,5 +1,5 @@
 /** What the figures were measured on, without anything that names the machine or its owner. */
-import { cpus, totalmem } from 'node:os';
+import { cpus, loadavg, totalmem } from 'node:os';
 
 export interface Machine {
   processor: string;
@@ -7,6 +7,8 @@ export interface Machine {
   memoryGiB: number;
   platform: string;
   node: string;
+  /** Mean number of runnable processes in the minute before: what else the machine was doing. */
+  loadBefore: number;
 }
 
 export function describeMachine(): Machine {
@@ -17,5 +19,6 @@ export function describeMachine(): Machine {
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     platform: `${process.platform} ${process.arch}`,
     node: process.versions.node,
+    loadBefore: loadavg()[0]!,
   };
 }

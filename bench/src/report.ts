@@ -108,9 +108,10 @@ const shares = (cpu: Record<string, number>): string =>
 
 const shown = ({ p50, p95, p99 }: Percentiles): string => [p50, p95, p99].map((ms) => ms.toFixed(1)).join(' / ');
 
-function footnotes({ rows, plan, checkCost, memoryMiB, aims, problems, seconds }: BenchReport): string[] {
+function footnotes({ machine, rows, plan, checkCost, memoryMiB, aims, problems, seconds }: BenchReport): string[] {
   return [
     ...rows.map(({ name, what, peer }) => `${name}: ${what}${peer ? `; peer: ${peer.name}` : ''}`),
+    `the machine's load was ${machine.loadBefore.toFixed(1)} before the run`,
     `bursts of ${plan.jobs} jobs, medians of ${plan.rounds} interleaved rounds; latency at ${plan.perSecond} jobs/s over a miner's ${plan.delayMs} ms`,
     `one picture costs ${checkCost.checkMs.toFixed(2)} ms CPU to check and ${checkCost.storeMs.toFixed(2)} ms to keep`,
     ...rows.map(({ name, cpuByProcess }) => `CPU ms/job, ${name}: ${shares(cpuByProcess)}`),

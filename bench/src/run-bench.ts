@@ -44,6 +44,7 @@ export class Bench {
 
   async run(): Promise<BenchReport> {
     const begun = performance.now();
+    const machine = describeMachine();
     const { rounds, jobs, dataDir } = this.options;
     const plan: Plan = { rounds, jobs, pacedJobs: PACED_JOBS, perSecond: PER_SECOND, delayMs: DELAY_MS };
     const { contenders, floor, setDelay, memoryMiB } = await this.start();
@@ -54,7 +55,7 @@ export class Bench {
     const memory = memoryMiB();
     const row = (name: string): Row => rows.find((candidate) => candidate.name === name)!;
     return {
-      machine: describeMachine(),
+      machine,
       plan,
       rows,
       checkCost: await measureCheckCost(join(dataDir, 'check-cost')),
