@@ -24,9 +24,9 @@ import { ClientFiles } from './input-files';
 import { JobStore } from './job.store';
 import { JobViews } from './job-view';
 import { MeasurementStore } from './measurement.store';
-import { MinerClient } from './miner-client';
-import { askRegistry, MinerDirectory } from './miner-directory';
-import { MinerLoad } from './miner-load';
+import { NativeDialect } from './dialects/native';
+import { askRegistry, MinerDirectory } from './routing/miner-directory';
+import { MinerLoad } from './routing/miner-load';
 import { PolicyStore } from './policy.store';
 import { ResultIntake } from './result-intake';
 import { ResultStore } from './result.store';
@@ -74,7 +74,7 @@ export function assembleParts(env: QuerierEnv, { db, nats }: Connections, log: L
     measurements,
     results,
     finishedHint,
-    client: new MinerClient(egress, urls, { publicUrl, urlSecret }),
+    client: new NativeDialect(egress, urls, { publicUrl, urlSecret }),
     intake: new ResultIntake(checks, artifacts, results, measurements),
     rows: new ArtifactRows(db),
     stalled: (fromMs: number, toMs: number) => stalls.overlapped(fromMs, toMs),

@@ -1,13 +1,13 @@
 import { StudioError } from '@studio/shared/domain/errors';
 import type { JobStore } from './job.store';
-import type { MinerClient } from './miner-client';
-import type { MinerDirectory } from './miner-directory';
+import type { Dialect } from './dialects/dialect';
+import type { MinerDirectory } from './routing/miner-directory';
 
 export class Cancellations {
   constructor(
     private readonly jobs: JobStore,
     private readonly directory: MinerDirectory,
-    private readonly client: MinerClient,
+    private readonly client: Dialect,
     private readonly onFinished: () => void,
   ) {}
 
@@ -18,7 +18,7 @@ export class Cancellations {
     this.onFinished();
     for (const hotkey of hotkeys) {
       const miner = this.directory.find(hotkey);
-      if (miner) void this.client.cancel(miner.endpoint, id);
+      if (miner) void this.client.cancel(miner, id, 0);
     }
   }
 }

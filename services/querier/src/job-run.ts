@@ -6,16 +6,16 @@ import { afterAttempt, chooseMiner, isEligible, type Exclusions } from '@studio/
 import type { InferenceInput, JobFailure } from '@studio/shared/domain/job';
 import { callbackHash, callbackSecret } from './callback-secret';
 import type { AttemptRecord, ClaimedJob, DispatchStore, NextMove } from './dispatch.store';
-import type { MinerAnswer, MinerClient } from './miner-client';
-import type { MinerDirectory } from './miner-directory';
-import type { MinerCandidate, MinerLoad } from './miner-load';
+import type { Dialect, MinerAnswer } from './dialects/dialect';
+import type { MinerDirectory } from './routing/miner-directory';
+import type { MinerCandidate, MinerLoad } from './routing/miner-load';
 import type { ResultIntake } from './result-intake';
 
 export interface JobRunParts {
   store: DispatchStore;
   directory: MinerDirectory;
   load: MinerLoad;
-  client: MinerClient;
+  client: Dialect;
   intake: ResultIntake;
   /** Whether our own event loop stood still in this interval of `performance.now()`. */
   stalled: (fromMs: number, toMs: number) => boolean;
@@ -73,7 +73,7 @@ export class JobRun {
       case 'accepted':
         return this.park(attempt);
       case 'ended':
-        return this.conclude(attempt, answer);
+        return this.conclude(attempt, { ...answer, blame: answer.fault === 'connection' ? 'miner' : answer.fault });
       case 'result':
         return this.takeResult(attempt, answer, resumed);
     }
@@ -84,14 +84,14 @@ export class JobRun {
     // Not the job's deadline, which is no fault of this miner: when it comes, the lease is gone and the signal fires.
     const deadlineMs = this.job.timeoutMs - attempt.elapsedMs;
     if (deadlineMs <= 0) {
-      return { type: 'ended', state: 'timeout', blame: 'miner', reason: 'no result within the time the task allows' };
+      return { type: 'ended', state: 'timeout', fault: 'miner', reason: 'no result within the time the task allows' };
     }
-    if (!miner) return { type: 'ended', state: 'failed', blame: 'miner', reason: 'the miner has withdrawn' };
+    if (!miner) return { type: 'ended', state: 'failed', fault: 'miner', reason: 'the miner has withdrawn' };
     const { job, signal } = this;
     return this.parts.client.dispatch({
       job,
       attemptNo: attempt.attemptNo,
-      endpoint: miner.endpoint,
+      miner,
       deadlineMs,
       signal,
     });

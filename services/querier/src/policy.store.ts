@@ -19,7 +19,8 @@ export class PolicyStore {
     const [row] = await this.db.query<{ body: Policy }[]>(
       `SELECT p.body FROM studio.epochs e JOIN studio.policies p ON p.version = e.policy_version WHERE e.state = 'open'`,
     );
-    this.policy = row?.body ?? this.policy;
+    // A policy of before a field existed has that field's default.
+    this.policy = row ? { ...DEFAULT_POLICY, ...row.body } : this.policy;
     this.until = this.clock() + CACHE_MS;
     return this.policy;
   }

@@ -7,7 +7,7 @@ import { createEgress, type EgressOptions } from '@studio/shared/platform/egress
 import type { Logger } from '@studio/shared/platform/logger';
 import { Sweeper } from '@studio/shared/platform/sweeper';
 import type { MeasurementStore } from './measurement.store';
-import type { MinerDirectory } from './miner-directory';
+import type { MinerDirectory } from './routing/miner-directory';
 
 /** incentive.md: a minimum over at least 8. */
 export const MIN_SAMPLES = 8;

@@ -7,7 +7,7 @@ import { canonicalHash } from '@studio/shared/protocol/canonical';
 import { v7 as uuidv7 } from 'uuid';
 import { fieldError, planJob, type InputFiles } from './job-input';
 import type { JobStore, StoredJob } from './job.store';
-import type { MinerDirectory } from './miner-directory';
+import type { MinerDirectory } from './routing/miner-directory';
 
 /** Visible ASCII and spaces: what a header can carry unchanged. */
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,128}$/;

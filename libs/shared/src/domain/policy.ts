@@ -24,6 +24,30 @@ export interface Policy {
   /** Epochs that a quarantine lasts. */
   quarantineEpochs: number;
   audit: AuditPolicy;
+  routing: RoutingPolicy;
+}
+
+/** Who gets the next job, and when a second miner is asked. Times in ms. */
+export interface RoutingPolicy {
+  /** Slots that a newcomer is believed to have; more once it has filled them (slot-ramp.ts). */
+  rampStart: number;
+  /** A miner that was not asked for this long although it had a free slot comes first: the exploration floor. */
+  exploreAfterMs: number;
+  /** How many turns per slot a miner that holds the LoRA may run ahead of the one whose turn it is. */
+  loraLeadTurns: number;
+  /** How many turns per slot a miner that could not be asked may catch up afterwards. */
+  creditTurns: number;
+  /** Failures in a row that open a miner's circuit breaker, and for how long; doubled with each failed probe. */
+  breakerFailures: number;
+  breakerOpenMs: number;
+  breakerMaxMs: number;
+  /** A second attempt is sent when the first is slower than this share of the kind's latest results. */
+  hedgeQuantile: number;
+  /** Results that the quantile is taken from; with fewer, `hedgeDefaultShare` of T_max. */
+  hedgeMinSamples: number;
+  hedgeDefaultShare: number;
+  /** Second attempts per job, at most: what hedging may cost the miners' capacity. */
+  hedgeBudget: number;
 }
 
 export interface AuditPolicy {
@@ -77,6 +101,19 @@ export const DEFAULT_POLICY: Policy = {
     cusumThreshold: 11,
     meanDelayMs: 120_000,
     copyCosine: 0.98,
+  },
+  routing: {
+    rampStart: 1,
+    exploreAfterMs: 120_000,
+    loraLeadTurns: 2,
+    creditTurns: 2,
+    breakerFailures: 5,
+    breakerOpenMs: 15_000,
+    breakerMaxMs: 600_000,
+    hedgeQuantile: 0.95,
+    hedgeMinSamples: 20,
+    hedgeDefaultShare: 0.5,
+    hedgeBudget: 0.1,
   },
 };
 

@@ -82,14 +82,25 @@ CREATE TABLE studio.attempts (
   raw_us          bigint,
   credit_us       bigint,
   net_us          bigint,
+  -- What the credit was computed from: {rttMinUs, freshTls, canonicalBytes}. With timeout_ms anyone can compute it again.
+  network         jsonb,
   -- A stall or crash of ours overlapped the measurement: the miner's median is used instead.
   void            boolean NOT NULL DEFAULT false,
+  -- A second attempt beside a slow one; it does not count towards the maximum.
+  hedge           boolean NOT NULL DEFAULT false,
+  -- How the miner was spoken to: its callback comes in the same dialect, whatever it registers meanwhile.
+  dialect         text NOT NULL DEFAULT 'native' CHECK (dialect IN ('native', 'dippy')),
+  -- The miner's signature over what it answered (contract/receipt.ts); null where its dialect has none.
+  receipt         jsonb,
   PRIMARY KEY (job_id, attempt_no)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 -- What is under way at each miner, asked before every claim: it may not cost more as attempts pile up.
 CREATE INDEX attempts_open ON studio.attempts (hotkey, kind, engine) WHERE state = 'open';
 CREATE UNIQUE INDEX attempts_one_accepted ON studio.attempts (job_id) WHERE state = 'accepted';
 CREATE INDEX attempts_of_miner ON studio.attempts (hotkey, kind, finished_at DESC) WHERE state = 'accepted';
+-- A miner's own history, newest first; and everybody's of the last hour, for the fairness of routing.
+CREATE INDEX attempts_of_hotkey ON studio.attempts (hotkey, sent_at DESC);
+CREATE INDEX attempts_sent ON studio.attempts USING brin (sent_at);
 CREATE TRIGGER attempts_closed_is_final BEFORE UPDATE ON studio.attempts FOR EACH ROW
   WHEN (OLD.state <> 'open') EXECUTE FUNCTION studio.refuse_change();
 
@@ -106,7 +117,20 @@ CREATE TABLE studio.miner_measurements (
   hotkey      text PRIMARY KEY,
   rtt_min_us  bigint NOT NULL,
   samples     integer NOT NULL,
+  -- Where its endpoint led when it was last connected to, as IP:port, and since when.
+  address       text,
+  address_since timestamptz,
   measured_at timestamptz NOT NULL DEFAULT studio.now()
+);
+
+-- How many of the declared slots a miner has proven to have. A projection that Redis keeps between these writes.
+CREATE TABLE studio.miner_slots (
+  hotkey     text NOT NULL,
+  kind       text NOT NULL,
+  engine     text NOT NULL,
+  proven     integer NOT NULL CHECK (proven >= 1),
+  updated_at timestamptz NOT NULL DEFAULT studio.now(),
+  PRIMARY KEY (hotkey, kind, engine)
 );
 
 -- ───────────────────────────────────────────────────────────── auditor
@@ -284,6 +308,25 @@ CREATE TABLE studio.miners (
   updated_at    timestamptz NOT NULL DEFAULT studio.now()
 );
 CREATE UNIQUE INDEX miners_endpoint ON studio.miners (endpoint) WHERE withdrawn_at IS NULL;
+
+-- The metagraph as it was last read: who belongs to the subnet. Rows stay when a miner leaves it, with member = false.
+CREATE TABLE studio.neurons (
+  hotkey     text PRIMARY KEY,
+  uid        integer NOT NULL,
+  coldkey    text NOT NULL,
+  -- In TAO, decimal, as the source wrote it: for reading, nothing is computed from it.
+  stake      text NOT NULL,
+  member     boolean NOT NULL DEFAULT true,
+  updated_at timestamptz NOT NULL DEFAULT studio.now()
+);
+
+-- One row once a metagraph has been read; without one, everybody may take part.
+CREATE TABLE studio.metagraph (
+  one     boolean PRIMARY KEY DEFAULT true CHECK (one),
+  source  text NOT NULL,
+  block   bigint,
+  read_at timestamptz NOT NULL DEFAULT studio.now()
+);
 
 CREATE TABLE studio.registry_nonces (
   hotkey  text NOT NULL,

@@ -1,7 +1,7 @@
 /** How busy each miner is, whose turn it is, and who has which LoRA: the figures that dispatch-policy.ts decides on. */
 import type { Candidate } from '@studio/shared/domain/dispatch-policy';
 import type { Engine, JobKind } from '@studio/shared/domain/job';
-import type { MinerLoadRow } from './dispatch.store';
+import type { MinerLoadRow } from '../dispatch.store';
 import type { Offer } from './miner-directory';
 
 /** After a 429 the slots were fewer than declared; short, because one job takes about this long. */

@@ -1,48 +1,34 @@
 /** The native miner contract, v1, as the one who asks. */
 import type { MinerInferenceInput, MinerJobRequest, MinerTrainingInput } from '@studio/shared/contract/miner-job';
-import type { ArtifactRef, Blame, InferenceInput, JobInput, JobKind, TrainingInput } from '@studio/shared/domain/job';
+import type { ArtifactRef, InferenceInput, JobInput, JobKind, TrainingInput } from '@studio/shared/domain/job';
 import type { Egress, EgressReply } from '@studio/shared/platform/egress';
 import { EgressError } from '@studio/shared/platform/egress-error';
-import type { ArtifactUrls } from './artifact-urls';
-import { callbackSecret } from './callback-secret';
-import type { ClaimedJob } from './dispatch.store';
-import { expectedFiles, maxResultBytes, readMinerResult, ResultRefused, type MinerResult } from './miner-result';
-
-/** Times of `performance.now()`: from the send to the last byte of the reply. */
-export interface Span {
-  startMs: number;
-  endMs: number;
-}
-
-export type MinerAnswer =
-  | { type: 'result'; result: MinerResult; span: Span; freshConnection: boolean }
-  | { type: 'accepted' }
-  | { type: 'ended'; state: 'failed' | 'invalid' | 'busy' | 'timeout'; blame: Blame; reason: string }
-  /** We gave up: our shutdown, or the job is no longer ours. Nothing is known about the miner. */
-  | { type: 'abandoned' };
-
-export interface Dispatch {
-  job: ClaimedJob;
-  attemptNo: number;
-  endpoint: string;
-  /** What is left of T_max. */
-  deadlineMs: number;
-  signal: AbortSignal;
-}
+import type { RoutableMiner } from '@studio/shared/contract/miners';
+import type { ArtifactUrls } from '../artifact-urls';
+import { callbackSecret } from '../callback-secret';
+import type { ClaimedJob } from '../dispatch.store';
+import { expectedFiles, maxResultBytes, readMinerResult, ResultRefused } from '../miner-result';
+import type { CallbackContent, CallbackMessage, Dialect, Dispatch, MinerAnswer } from './dialect';
 
 /** A cancelled job costs the miner only; nobody waits for its answer. */
 const CANCEL_MS = 3_000;
 const CANCEL_BYTES = 16 * 1024;
 
-export class MinerClient {
+export class NativeDialect implements Dialect {
+  readonly name = 'native';
+  readonly probePath = '/v1/health';
+
   constructor(
     private readonly egress: Egress,
     private readonly urls: ArtifactUrls,
     private readonly options: { publicUrl: string; urlSecret: string },
   ) {}
 
-  /** Sends one attempt, or the same again: the miner joins the running one or returns what it stored. Never throws. */
-  async dispatch({ job, attemptNo, endpoint, deadlineMs, signal }: Dispatch): Promise<MinerAnswer> {
+  canExpress(): boolean {
+    return true;
+  }
+
+  async dispatch({ job, attemptNo, miner: { endpoint }, deadlineMs, signal }: Dispatch): Promise<MinerAnswer> {
     const expected = expectedFiles(job.kind, job.engine, job.input);
     const startMs = performance.now();
     try {
@@ -60,14 +46,13 @@ export class MinerClient {
       if (reply.status !== 200) return withoutResult(reply);
       const result = await readMinerResult(reply.body, contentType(reply), expected);
       const span = { startMs, endMs: performance.now() };
-      return { type: 'result', result, span, freshConnection: reply.freshConnection };
+      return { type: 'result', result, receipt: null, span, freshConnection: reply.freshConnection };
     } catch (error) {
       return failureOf(error, signal);
     }
   }
 
-  /** Best effort. Never throws. */
-  async cancel(endpoint: string, jobId: string): Promise<void> {
+  async cancel({ endpoint }: RoutableMiner, jobId: string): Promise<void> {
     try {
       const url = minerUrl(endpoint, `/v1/jobs/${jobId}`);
       const reply = await this.egress.request({ url, method: 'DELETE', deadlineMs: CANCEL_MS, maxBytes: CANCEL_BYTES });
@@ -75,6 +60,13 @@ export class MinerClient {
     } catch {
       // The result of a cancelled job is refused anyway.
     }
+  }
+
+  async readCallback({ target, headers, body }: CallbackMessage): Promise<CallbackContent> {
+    const expected = expectedFiles(target.kind, target.engine, target.input);
+    const type = headers['content-type'];
+    const result = await readMinerResult(body, Array.isArray(type) ? type[0] : type, expected);
+    return { result, receipt: null };
   }
 
   private request(job: ClaimedJob, attemptNo: number): MinerJobRequest {
@@ -107,19 +99,19 @@ export class MinerClient {
 function withoutResult(reply: EgressReply): MinerAnswer {
   reply.discard();
   if (reply.status === 202) return { type: 'accepted' };
-  if (reply.status === 429) return { type: 'ended', state: 'busy', blame: 'none', reason: 'the miner was busy' };
-  return { type: 'ended', state: 'failed', blame: 'miner', reason: `the miner answered HTTP ${reply.status}` };
+  if (reply.status === 429) return { type: 'ended', state: 'busy', fault: 'none', reason: 'the miner was busy' };
+  return { type: 'ended', state: 'failed', fault: 'miner', reason: `the miner answered HTTP ${reply.status}` };
 }
 
 function failureOf(error: unknown, signal: AbortSignal): MinerAnswer {
   if (signal.aborted) return { type: 'abandoned' };
-  if (error instanceof ResultRefused) return { type: 'ended', state: 'invalid', blame: 'miner', reason: error.message };
+  if (error instanceof ResultRefused) return { type: 'ended', state: 'invalid', fault: 'miner', reason: error.message };
   if (!(error instanceof EgressError)) throw error;
   if (error.code === 'timeout') {
-    return { type: 'ended', state: 'timeout', blame: 'miner', reason: 'no result within the time the task allows' };
+    return { type: 'ended', state: 'timeout', fault: 'miner', reason: 'no result within the time the task allows' };
   }
-  // A refused or broken connection is the miner's: it is reachable for others, and we cannot tell it from hanging up.
-  return { type: 'ended', state: 'failed', blame: 'miner', reason: REASONS[error.code] };
+  const fault = error.code === 'connect-failed' || error.code === 'network' ? 'connection' : 'miner';
+  return { type: 'ended', state: 'failed', fault, reason: REASONS[error.code] };
 }
 
 /** Without the endpoint: clients read these, and a miner's address is not theirs to know. */

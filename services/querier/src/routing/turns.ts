@@ -1,0 +1,50 @@
+/**
+ * Whose turn it is, how full everybody is, how much of what they declared they have proven, whom to leave alone for a
+ * while, who has which LoRA: one state for all workers, kept in Redis and copied here. While Redis is away the copy goes
+ * on alone; when it comes back empty, the state is made again from Postgres. Losing it costs fairness of the moment,
+ * never a job.
+ */
+import type { Candidate } from '@studio/shared/domain/dispatch-policy';
+import type { Engine, JobKind } from '@studio/shared/domain/job';
+import type { Offer } from './miner-directory';
+
+export interface Lane {
+  kind: JobKind;
+  engine: Engine;
+}
+
+export interface TurnCandidate extends Candidate {
+  offer: Offer;
+}
+
+/** One attempt's hold on one of a miner's slots. Its name is the attempt's, so that any process can settle it. */
+export interface SlotHold extends Lane {
+  hotkey: string;
+  jobId: string;
+  attemptNo: number;
+}
+
+/**
+ * How a hold ended. `success`: a valid result. `busy`: refused with the turn used. `failed`: the miner's own failure.
+ * `unreachable`: nobody's or the network's. `late`: lost against a hedge after the kind's p95. `released`: nothing is
+ * known about the miner (cancelled, our shutdown, a hedge that lost in time).
+ */
+export type HoldEnd = 'success' | 'busy' | 'failed' | 'unreachable' | 'late' | 'released';
+
+export interface Turns {
+  /** Everybody in `offers` with what the copy says of them. `lora`: SHA-256 of the LoRA that the job renders with. */
+  candidates(offers: readonly Offer[], lane: Lane, lora: string | null): TurnCandidate[];
+  /**
+   * Takes the turn and a slot in one step for all workers. False: the copy was behind and has been corrected; choose
+   * again from fresh candidates. `ttlMs`: after so long the slot is free again, whatever became of the attempt.
+   */
+  reserve(candidate: TurnCandidate, hold: SlotHold, ttlMs: number): Promise<boolean>;
+  /** Gives the slot back and learns from how it went. Settling again, or what was never held, changes nothing. */
+  settle(hold: SlotHold, end: HoldEnd): void;
+  /** The miner has just made or used this LoRA. */
+  holds(hotkey: string, lora: string): void;
+  /** Brings the holders of this LoRA into the copy; never throws. */
+  learnHolders(lora: string): Promise<void>;
+  /** Brings the copy up to date when it is older than `maxAgeMs`; never throws. */
+  refresh(maxAgeMs: number): Promise<void>;
+}
