@@ -7,6 +7,7 @@ import { createDataSource } from '@studio/shared/database/data-source';
 import { createLogger } from '@studio/shared/platform/logger';
 import { startFakeRegistry, type FakeRegistry } from '@studio/shared/testing/fake-registry';
 import { openTestNats, type TestNats } from '@studio/shared/testing/nats';
+import { openTestRedis, type TestRedis } from '@studio/shared/testing/redis';
 import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
 import { resultForm, startStubMiner, type StubMiner } from '@studio/shared/testing/stub-miner';
 import sharp from 'sharp';
@@ -21,6 +22,7 @@ jest.setTimeout(60_000);
 const log = createLogger({ name: 'test', level: 'fatal', format: 'line' });
 let database: TestDatabase;
 let nats: TestNats;
+let redis: TestRedis;
 let db: DataSource;
 let owner: DataSource;
 let artifactsDir: string;
@@ -36,7 +38,7 @@ let miners: StubMiner[];
 let workers: RunningQuerier[];
 
 beforeAll(async () => {
-  [database, nats] = await Promise.all([createDatabase(), openTestNats()]);
+  [database, nats, redis] = await Promise.all([createDatabase(), openTestNats(), openTestRedis()]);
   artifactsDir = await mkdtemp(join(tmpdir(), 'querier-'));
   registry = startFakeRegistry(nats.connection, []);
   env = Object.assign(new QuerierEnv(), {
@@ -46,6 +48,8 @@ beforeAll(async () => {
     PUBLIC_URL: 'http://studio.test',
     ARTIFACTS_DIR: artifactsDir,
     URL_SECRET: randomBytes(32).toString('hex'),
+    ORCHESTRATOR_SEED: randomBytes(32).toString('hex'),
+    REDIS_URL: redis.url,
     ALLOW_PRIVATE_EGRESS: true,
     WORKER_GRACE_MS: 200,
   });
@@ -69,6 +73,7 @@ afterAll(async () => {
   await Promise.all([db?.destroy(), owner?.destroy()]);
   registry?.close();
   await nats?.close();
+  await redis?.close();
   await database?.drop();
   await rm(artifactsDir, { recursive: true, force: true });
 });

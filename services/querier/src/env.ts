@@ -25,6 +25,14 @@ export class QuerierEnv extends DatabaseEnv {
   @UrlVar(['nats', 'tls'])
   NATS_URL!: string;
 
+  /** Holds whose turn it is at the miners, for all workers; lost without harm. */
+  @UrlVar(['redis', 'rediss'])
+  REDIS_URL!: string;
+
+  /** sr25519 mini secret, the registry's own: requests to miners are signed with it, and replies signed for its hotkey. */
+  @SecretVar()
+  ORCHESTRATOR_SEED!: string;
+
   @TextVar({ what: 'an address to listen on', example: '127.0.0.1' })
   HTTP_HOST = '127.0.0.1';
 

@@ -10,6 +10,7 @@ import { requestJson } from '@studio/shared/platform/nats';
 import { writeSafetensors } from '@studio/shared/protocol/safetensors';
 import { startFakeRegistry, type FakeRegistry } from '@studio/shared/testing/fake-registry';
 import { openTestNats, type TestNats } from '@studio/shared/testing/nats';
+import { openTestRedis, type TestRedis } from '@studio/shared/testing/redis';
 import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
 import { startStubMiner, type StubMiner } from '@studio/shared/testing/stub-miner';
 import sharp from 'sharp';
@@ -24,6 +25,7 @@ const PHOTO = readFileSync(join(__dirname, '../../../photos/chelsea.png'));
 const photo = `data:image/png;base64,${PHOTO.toString('base64')}`;
 let database: TestDatabase;
 let nats: TestNats;
+let redis: TestRedis;
 let registry: FakeRegistry;
 let miner: StubMiner;
 let api: RunningQuerier;
@@ -43,6 +45,8 @@ beforeAll(async () => {
     PUBLIC_URL: 'http://studio.test',
     ARTIFACTS_DIR: artifactsDir,
     URL_SECRET: randomBytes(32).toString('hex'),
+    ORCHESTRATOR_SEED: randomBytes(32).toString('hex'),
+    REDIS_URL: redis.url,
   });
   api = await boot(env, createLogger({ name: 'test', level: 'silent', format: 'json' }));
   db = await createDataSource({ url: database.urls.querier, name: 'test', poolSize: 1 }).initialize();

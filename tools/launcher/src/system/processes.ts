@@ -61,7 +61,9 @@ export function serviceSpecs(
     ...artifacts,
     POSTGRES_URL: endpoints.postgres('studio_querier'),
     PUBLIC_URL: apiUrl(endpoints),
+    REDIS_URL: endpoints.redis,
     URL_SECRET: secrets.urlSecret,
+    ORCHESTRATOR_SEED: secrets.orchestratorSeed,
     ALLOW_PRIVATE_EGRESS: 'true',
   };
   return [
