@@ -35,7 +35,12 @@ let key: string;
 let otherKey: string;
 
 beforeAll(async () => {
-  [database, nats, miner] = await Promise.all([createDatabase(), openTestNats(), startStubMiner('5Miner')]);
+  [database, nats, redis, miner] = await Promise.all([
+    createDatabase(),
+    openTestNats(),
+    openTestRedis(),
+    startStubMiner('5Miner'),
+  ]);
   artifactsDir = await mkdtemp(join(tmpdir(), 'querier-'));
   registry = startFakeRegistry(nats.connection, [miner.routable]);
   const env = Object.assign(new QuerierEnv(), {
@@ -59,7 +64,7 @@ afterAll(async () => {
   await api?.close();
   await db?.destroy();
   registry?.close();
-  await Promise.all([miner?.close(), nats?.close()]);
+  await Promise.all([miner?.close(), nats?.close(), redis?.close()]);
   await database?.drop();
   await rm(artifactsDir, { recursive: true, force: true });
 });
