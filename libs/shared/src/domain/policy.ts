@@ -46,6 +46,8 @@ export interface RoutingPolicy {
   /** Results that the quantile is taken from; with fewer, `hedgeDefaultShare` of T_max. */
   hedgeMinSamples: number;
   hedgeDefaultShare: number;
+  /** No hedge before this share of T_max: a kind that takes milliseconds would hedge on every hiccup. */
+  hedgeFloorShare: number;
   /** Second attempts per job, at most: what hedging may cost the miners' capacity. */
   hedgeBudget: number;
 }
@@ -113,6 +115,7 @@ export const DEFAULT_POLICY: Policy = {
     hedgeQuantile: 0.95,
     hedgeMinSamples: 20,
     hedgeDefaultShare: 0.5,
+    hedgeFloorShare: 0.1,
     hedgeBudget: 0.1,
   },
 };
