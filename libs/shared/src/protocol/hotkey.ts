@@ -10,6 +10,19 @@ export interface Hotkey {
   readonly secretKey: Uint8Array;
 }
 
+/** Signs for one hotkey whose secret it keeps to itself. Services sign in a thread (platform/signature-threads.ts). */
+export interface Signer {
+  /** SS58, prefix 42. */
+  readonly address: string;
+  /** Over the UTF-8 bytes; `0x` and 128 hex digits. */
+  sign(message: string): Promise<string>;
+}
+
+/** Asks what `verifyText` answers, elsewhere: false for whatever a stranger may send, a rejection only for our own faults. */
+export interface Verifier {
+  verify(address: string, message: string, signature: string): Promise<boolean>;
+}
+
 /** @param seed 32 bytes as 64 hex digits, with or without `0x`. @throws RangeError that does not repeat the seed. */
 export function hotkeyFromSeed(seed: string): Hotkey {
   const hex = seed.replace(/^0x/, '');
@@ -26,7 +39,7 @@ export function signText(hotkey: Hotkey, message: string): string {
 
 /** False for any malformed input. Accepts the message itself only, not Substrate's `<Bytes>` wrapping. 2 ms in performance.md, more on slow cores. */
 export function verifyText(address: string, message: string, signature: string): boolean {
-  const publicKey = decodeSs58(address);
+  const publicKey = verificationKey(address);
   if (!publicKey || !isSignature(signature)) return false;
   try {
     return sr25519.verify(utf8ToBytes(message), hexToBytes(signature.slice(2)), publicKey);
@@ -34,6 +47,15 @@ export function verifyText(address: string, message: string, signature: string):
     // Bytes that are no point on the curve.
     return false;
   }
+}
+
+/**
+ * The key (32 bytes) that signatures of this address are checked with; undefined for what is no address, and for the
+ * address of 32 zero bytes: they encode the neutral element, for which anybody can compute a signature.
+ */
+export function verificationKey(address: string): Uint8Array | undefined {
+  const key = decodeSs58(address);
+  return key?.some((byte) => byte !== 0) ? key : undefined;
 }
 
 export function isSignature(text: string): boolean {
