@@ -72,4 +72,12 @@ describe('Reachability', () => {
     for (let i = 0; i < 10_000; i += 1) seen.failed(`operator ${i}`);
     expect(seen.witness('x').unreachable).toBe(4_096);
   });
+
+  it('makes room by forgetting whom it has not seen for longest', () => {
+    seen.answered('a');
+    for (let i = 1; i < 4_096; i += 1) seen.failed(`operator ${i}`);
+    seen.answered('a');
+    seen.failed('one more');
+    expect(seen.witness('x')).toEqual({ reached: 1, unreachable: 4_095 });
+  });
 });
