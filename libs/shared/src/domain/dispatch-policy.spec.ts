@@ -1,10 +1,25 @@
 import * as fc from 'fast-check';
-import { afterAttempt, chooseMiner, isEligible, type AttemptEnd, type Candidate } from './dispatch-policy';
+import {
+  afterAttempt,
+  chooseMiner,
+  isEligible,
+  TURN_MICRO,
+  type AttemptEnd,
+  type Candidate,
+  type TurnPolicy,
+} from './dispatch-policy';
 
 const NOBODY = { tried: new Set<string>(), excludeOperators: new Set<string>() };
+const NOW = 1_000_000;
+const POLICY: TurnPolicy = { exploreAfterMs: 120_000, loraLeadTurns: 2 };
 
 function miner(hotkey: string, fields: Partial<Candidate> = {}): Candidate {
-  return { hotkey, operator: `op-${hotkey}`, slots: 2, freeSlots: 2, turns: 0, holdsLora: false, ...fields };
+  const turns = { operatorTurns: 0, minerTurns: 0, askedAtMs: NOW };
+  return { hotkey, operator: `op-${hotkey}`, slots: 2, freeSlots: 2, ...turns, holdsLora: false, ...fields };
+}
+
+function choose(list: readonly Candidate[], exclusions = NOBODY, policy = POLICY): string | undefined {
+  return chooseMiner(list, exclusions, NOW, policy)?.hotkey;
 }
 
 const candidates = fc.uniqueArray(
@@ -13,70 +28,94 @@ const candidates = fc.uniqueArray(
     operator: fc.constantFrom('x', 'y', 'z'),
     slots: fc.integer({ min: 1, max: 8 }),
     freeSlots: fc.nat(3),
-    turns: fc.nat(20),
+    operatorTurns: fc.nat(4).map((turns) => turns * TURN_MICRO),
+    minerTurns: fc.nat(4).map((turns) => turns * TURN_MICRO),
+    askedAtMs: fc.constantFrom(0, NOW - 120_000, NOW - 119_999, NOW),
     holdsLora: fc.boolean(),
   }),
   { selector: ({ hotkey }) => hotkey, maxLength: 12 },
 );
 
+/** The published order in one sort: whoever comes first of those with a free slot. */
+function orderOf(list: readonly Candidate[]): string[] {
+  const free = list.filter(({ freeSlots }) => freeSlots > 0);
+  const least = (items: readonly Candidate[], key: 'operatorTurns' | 'minerTurns') =>
+    Math.min(...items.map((item) => item[key]));
+  const rank = (item: Candidate): (number | string)[] => {
+    const siblings = free.filter(({ operator }) => operator === item.operator);
+    const ahead = Math.max(
+      item.operatorTurns - least(free, 'operatorTurns'),
+      item.minerTurns - least(siblings, 'minerTurns'),
+    );
+    const neglected = NOW - item.askedAtMs >= POLICY.exploreAfterMs;
+    const preferred = item.holdsLora && ahead <= POLICY.loraLeadTurns * TURN_MICRO;
+    const group = neglected ? 0 : preferred ? 1 : 2;
+    return [group, neglected ? item.askedAtMs : 0, item.operatorTurns, item.minerTurns, item.hotkey];
+  };
+  const compare = (a: (number | string)[], b: (number | string)[]): number => {
+    const at = a.findIndex((value, i) => value !== b[i]);
+    return at < 0 ? 0 : a[at]! < b[at]! ? -1 : 1;
+  };
+  return free.sort((a, b) => compare(rank(a), rank(b))).map(({ hotkey }) => hotkey);
+}
+
 describe('choice of a miner', () => {
-  it('puts fairness first, then the LoRA, then hotkey order', () => {
-    const choose = (...list: Candidate[]) => chooseMiner(list, NOBODY)?.hotkey;
-    expect(choose(miner('a', { turns: 3, holdsLora: true }), miner('b', { turns: 2 }))).toBe('b');
-    expect(choose(miner('a', { turns: 2 }), miner('b', { turns: 2, holdsLora: true }))).toBe('b');
-    expect(choose(miner('b'), miner('a'))).toBe('a');
+  it('asks first who was not asked for long, then the operator and then the miner that is furthest behind', () => {
+    const behind = miner('a', { operatorTurns: 1 });
+    expect(choose([behind, miner('b', { operatorTurns: 9, askedAtMs: NOW - 120_000 })])).toBe('b');
+    expect(choose([behind, miner('b', { operatorTurns: 2 })])).toBe('a');
+    const siblings = [miner('a', { operator: 'x', minerTurns: 5 }), miner('b', { operator: 'x', minerTurns: 4 })];
+    expect(choose(siblings)).toBe('b');
+    expect(choose([miner('b'), miner('a')])).toBe('a');
   });
 
-  it('measures turns per slot, so that capacity is used in proportion', () => {
-    const large = miner('large', { slots: 8, turns: 7 });
-    expect(chooseMiner([large, miner('small', { slots: 1, turns: 1 })], NOBODY)).toBe(large);
+  it('follows the published order for any candidates', () => {
+    fc.assert(
+      fc.property(candidates, (list) => expect(choose(list)).toBe(orderOf(list)[0])),
+      { numRuns: 500 },
+    );
+  });
+
+  it('prefers a holder of the LoRA only while it is ahead by the bound at most', () => {
+    const others = [miner('a'), miner('b', { operatorTurns: 2 * TURN_MICRO, minerTurns: TURN_MICRO, holdsLora: true })];
+    expect(choose(others)).toBe('b');
+    expect(choose(others, NOBODY, { ...POLICY, loraLeadTurns: 1 })).toBe('a');
+    const siblings = others.map((candidate) => ({ ...candidate, operator: 'x', operatorTurns: 0 }));
+    siblings[1]!.minerTurns = 3 * TURN_MICRO;
+    expect(choose(siblings)).toBe('a');
   });
 
   it('passes over full, tried and excluded miners', () => {
-    const list = [miner('a', { freeSlots: 0 }), miner('b'), miner('c', { operator: 'mine' }), miner('d', { turns: 9 })];
+    const list = [miner('a', { freeSlots: 0 }), miner('b'), miner('c', { operator: 'mine' }), miner('d')];
     const exclusions = { tried: new Set(['b']), excludeOperators: new Set(['mine']) };
-    expect(chooseMiner(list, exclusions)?.hotkey).toBe('d');
+    expect(choose(list, exclusions)).toBe('d');
     expect(list.filter((candidate) => isEligible(candidate, exclusions)).map(({ hotkey }) => hotkey)).toEqual([
       'a',
       'd',
     ]);
-    expect(chooseMiner([], NOBODY)).toBeUndefined();
+    expect(choose([])).toBeUndefined();
   });
 
   it('does not depend on the order of the candidates', () => {
-    fc.assert(
-      fc.property(candidates, (list) => {
-        expect(chooseMiner([...list].reverse(), NOBODY)).toEqual(chooseMiner(list, NOBODY));
-      }),
-    );
+    fc.assert(fc.property(candidates, (list) => expect(choose([...list].reverse())).toBe(choose(list))));
   });
 
-  it('never passes over a miner with fewer turns per slot, and finds one whenever there is one', () => {
-    fc.assert(
-      fc.property(candidates, (list) => {
-        const free = list.filter(({ freeSlots }) => freeSlots > 0);
-        const chosen = chooseMiner(list, NOBODY);
-        expect(chosen === undefined).toBe(free.length === 0);
-        if (!chosen) return;
-        for (const other of free) {
-          expect(chosen.turns * other.slots).toBeLessThanOrEqual(other.turns * chosen.slots);
-        }
-      }),
-    );
-  });
-
-  it('shares a long run of jobs in proportion to the slots, within one turn per slot', () => {
+  it('shares a long run of jobs in proportion to the slots, whichever of them hold the LoRA', () => {
     const capacities = fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 6 });
     fc.assert(
       fc.property(capacities, fc.array(fc.boolean(), { minLength: 50, maxLength: 200 }), (slots, warm) => {
         const list = slots.map((n, i) => miner(`m${i}`, { slots: n, freeSlots: n }));
+        const turns = new Map(list.map(({ hotkey }) => [hotkey, 0]));
         for (const holdsLora of warm) {
           for (const candidate of list) candidate.holdsLora = holdsLora && candidate.hotkey === 'm0';
-          const chosen = chooseMiner(list, NOBODY);
-          if (chosen) chosen.turns += 1;
+          const chosen = chooseMiner(list, NOBODY, NOW, POLICY)!;
+          turns.set(chosen.hotkey, turns.get(chosen.hotkey)! + 1);
+          chosen.operatorTurns += Math.floor(TURN_MICRO / chosen.slots);
+          chosen.minerTurns = chosen.operatorTurns;
         }
-        const loads = list.map(({ turns, slots: n }) => turns / n);
-        expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(1);
+        const loads = list.map(({ hotkey, slots: n }) => turns.get(hotkey)! / n);
+        // One turn of its own, and the lead of a holder.
+        expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(1.001 + POLICY.loraLeadTurns);
       }),
     );
   });

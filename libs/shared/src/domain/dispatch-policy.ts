@@ -2,16 +2,27 @@
  * The worker's decisions about one job: which miner gets it, and what follows an attempt that did not succeed.
  * Pure: time, load and turns are passed in. Routing decides the sums of points, hence fairness comes before everything
  * else; scores play no part.
+ *
+ * Turns are counted in virtual time: each turn moves a miner on by 1 / its proven slots, and its operator by 1 / the
+ * proven slots of all its miners, in millionths. Whoever is furthest behind is next, so that jobs are shared in
+ * proportion to capacity, first between operators, then between the miners of one.
  */
+import type { RoutingPolicy } from './policy';
+
+/** One turn of a miner with one slot. Integers: sums do not depend on the order of addition. */
+export const TURN_MICRO = 1_000_000;
 
 export interface Candidate {
   hotkey: string;
   operator: string;
-  /** Verified capacity for this kind, and how much of it is free now. */
+  /** Verified capacity for this kind, and how much of it is free now: nothing while the circuit breaker is open. */
   slots: number;
   freeSlots: number;
-  /** Jobs of this kind offered in the current round; a refusal (429) counts too. */
-  turns: number;
+  /** Virtual time of its operator and its own; a refusal (429) moved both on as well. */
+  operatorTurns: number;
+  minerTurns: number;
+  /** When it was last asked for a job of this kind; 0 for never. */
+  askedAtMs: number;
   /** Whether the miner already has the LoRA, and no transfer is needed. */
   holdsLora: boolean;
 }
@@ -22,17 +33,23 @@ export interface Exclusions {
   excludeOperators: ReadonlySet<string>;
 }
 
+export type TurnPolicy = Pick<RoutingPolicy, 'exploreAfterMs' | 'loraLeadTurns'>;
+
 /**
- * The miner whose turn it is: fewest turns per slot, then one that holds the LoRA, then hotkey order. Deterministic,
- * and independent of the order of the candidates. Undefined when none has a free slot.
+ * The miner whose turn it is. First whoever was not asked for too long; then the operator that is furthest behind, and of
+ * its miners the one that is, then hotkey order. A miner that holds the LoRA goes before these two while it is not too far
+ * ahead of them. Deterministic, and independent of the order of the candidates.
+ * Undefined when none has a free slot.
  */
-export function chooseMiner<T extends Candidate>(candidates: readonly T[], exclusions: Exclusions): T | undefined {
-  let best: T | undefined;
-  for (const candidate of candidates) {
-    if (!isEligible(candidate, exclusions) || candidate.freeSlots <= 0) continue;
-    if (!best || precedes(candidate, best)) best = candidate;
-  }
-  return best;
+export function chooseMiner<T extends Candidate>(
+  candidates: readonly T[],
+  exclusions: Exclusions,
+  nowMs: number,
+  policy: TurnPolicy,
+): T | undefined {
+  const free = candidates.filter((candidate) => isEligible(candidate, exclusions) && candidate.freeSlots > 0);
+  const neglected = free.filter(({ askedAtMs }) => nowMs - askedAtMs >= policy.exploreAfterMs);
+  return first(neglected, isLongerUnasked) ?? holderInReach(free, policy.loraLeadTurns) ?? first(free, precedes);
 }
 
 /** Whether a miner may have the job at all, now or when a slot frees up. */
@@ -40,11 +57,36 @@ export function isEligible(candidate: Candidate, { tried, excludeOperators }: Ex
   return candidate.slots > 0 && !tried.has(candidate.hotkey) && !excludeOperators.has(candidate.operator);
 }
 
+/**
+ * The LoRA's holder whose turn comes next, among those that are ahead by so few turns per slot: of the operator that is
+ * furthest behind, and of the miners of its own operator. The bound keeps a popular LoRA from feeding its holders alone.
+ */
+function holderInReach<T extends Candidate>(free: readonly T[], leadTurns: number): T | undefined {
+  const holders = free.filter(({ holdsLora }) => holdsLora);
+  if (holders.length === 0) return undefined;
+  const leadMicro = leadTurns * TURN_MICRO;
+  const leastTurns = Math.min(...free.map(({ operatorTurns }) => operatorTurns));
+  const inReach = holders.filter((holder) => {
+    const siblings = free.filter(({ operator }) => operator === holder.operator);
+    const leastOfOwn = Math.min(...siblings.map(({ minerTurns }) => minerTurns));
+    return holder.operatorTurns - leastTurns <= leadMicro && holder.minerTurns - leastOfOwn <= leadMicro;
+  });
+  return first(inReach, precedes);
+}
+
+function first<T>(items: readonly T[], before: (a: T, b: T) => boolean): T | undefined {
+  let best: T | undefined;
+  for (const item of items) if (best === undefined || before(item, best)) best = item;
+  return best;
+}
+
+function isLongerUnasked(a: Candidate, b: Candidate): boolean {
+  return a.askedAtMs === b.askedAtMs ? precedes(a, b) : a.askedAtMs < b.askedAtMs;
+}
+
 function precedes(a: Candidate, b: Candidate): boolean {
-  // turns / slots compared crosswise: exact in integers.
-  const turnsPerSlot = a.turns * b.slots - b.turns * a.slots;
-  if (turnsPerSlot !== 0) return turnsPerSlot < 0;
-  if (a.holdsLora !== b.holdsLora) return a.holdsLora;
+  if (a.operatorTurns !== b.operatorTurns) return a.operatorTurns < b.operatorTurns;
+  if (a.minerTurns !== b.minerTurns) return a.minerTurns < b.minerTurns;
   return a.hotkey < b.hotkey;
 }
 

@@ -9,14 +9,17 @@ const MINER: RoutableMiner = {
   offers: [{ kind: 'lora-inference', engine: 'ref-sep-v1', slots: 2 }],
   trusted: false,
   quarantined: [],
+  uid: null,
 };
 
 async function offered(
   miner: Partial<RoutableMiner>,
   rule = {},
   kind: 'lora-inference' | 'lora-training' = 'lora-inference',
+  isBlocked?: (hotkey: string) => boolean,
 ) {
-  const directory = new MinerDirectory(async () => ({ miners: [{ ...MINER, ...miner }] }), { error: () => undefined });
+  const registry = async () => ({ miners: [{ ...MINER, ...miner }] });
+  const directory = new MinerDirectory(registry, { error: () => undefined }, undefined, isBlocked);
   return (await directory.offersNow(kind, 'ref-sep-v1', rule)).map(({ miner: { hotkey }, slots }) => ({
     hotkey,
     slots,
@@ -46,7 +49,23 @@ describe('the miner directory', () => {
     expect(await offered({}, { excludeOperators: ['ada & co'] })).toEqual([]);
   });
 
-  it('offers no miner whose dialect is not spoken here', async () => {
-    expect(await offered({ dialect: 'dippy' })).toEqual([]);
+  it('offers no miner that is blocked, not even to jobs that name it', async () => {
+    expect(await offered({}, {}, 'lora-inference', () => true)).toEqual([]);
+    expect(await offered({}, { onlyHotkey: 'ada' }, 'lora-inference', () => true)).toEqual([]);
+    expect(await offered({}, {}, 'lora-inference', (hotkey) => hotkey !== 'ada')).toHaveLength(1);
+  });
+
+  it('offers miners of every dialect: whether a job can be said in it is asked for each job', async () => {
+    expect(await offered({ dialect: 'dippy' })).toHaveLength(1);
+  });
+
+  it('knows references among everybody', async () => {
+    const miners = [MINER, { ...MINER, hotkey: 'ref', trusted: true }];
+    const directory = new MinerDirectory(async () => ({ miners }), { error: () => undefined });
+    await directory.offersNow('lora-inference', 'ref-sep-v1', {});
+    expect(directory.every('lora-inference', 'ref-sep-v1').map(({ miner: { hotkey } }) => hotkey)).toEqual([
+      'ada',
+      'ref',
+    ]);
   });
 });

@@ -1,5 +1,5 @@
 /** Which miners there are, as the registry last said. Jobs keep flowing to them while the registry is away. */
-import type { MinerDialect, RoutableMiner, RoutableMiners } from '@studio/shared/contract/miners';
+import type { RoutableMiner, RoutableMiners } from '@studio/shared/contract/miners';
 import { SUBJECTS } from '@studio/shared/contract/subjects';
 import type { Engine, JobKind, RoutingRule } from '@studio/shared/domain/job';
 import type { Logger } from '@studio/shared/platform/logger';
@@ -12,9 +12,6 @@ const REFRESH_MS = 10_000;
 const REQUEST_MS = 2_000;
 /** Pause between asking again because a job found nobody. */
 const RECHECK_MS = 500;
-
-/** A miner that speaks another dialect may register, but nothing is sent to it in a language it does not know. */
-const SPOKEN: readonly MinerDialect[] = ['native'];
 
 export interface Offer {
   miner: RoutableMiner;
@@ -30,11 +27,15 @@ export class MinerDirectory {
   private subscriptions: Subscription[] = [];
   private readonly sweeper: Sweeper;
 
-  /** `onChange` hears that miners may have come. */
+  /**
+   * `onChange` hears that miners may have come. `isBlocked`: whom not to ask although it is registered, because its
+   * address belongs to another operator.
+   */
   constructor(
     private readonly ask: AskRegistry,
     log: Pick<Logger, 'error'>,
     private readonly onChange: () => void = () => undefined,
+    private readonly isBlocked: (hotkey: string) => boolean = () => false,
   ) {
     this.sweeper = new Sweeper({ name: 'miner directory', everyMs: REFRESH_MS, run: () => this.refresh(), log });
   }
@@ -64,14 +65,20 @@ export class MinerDirectory {
     return this.miners ?? [];
   }
 
-  /** Who may be asked for (kind, engine) under this rule: a reference only where the rule names it. */
-  offers(kind: JobKind, engine: Engine, { onlyHotkey, excludeOperators }: RoutingRule): Offer[] {
+  /** Everybody who may be asked for (kind, engine) at all, references included. */
+  every(kind: JobKind, engine: Engine): Offer[] {
     return this.all().flatMap((miner) => {
-      const allowed = onlyHotkey === undefined ? !miner.trusted : miner.hotkey === onlyHotkey;
-      const spoken = SPOKEN.includes(miner.dialect);
-      const excluded = excludeOperators?.includes(miner.operator) || miner.quarantined.includes(kind);
       const offer = miner.offers.find((item) => item.kind === kind && item.engine === engine);
-      return allowed && spoken && !excluded && offer ? [{ miner, slots: offer.slots }] : [];
+      const barred = miner.quarantined.includes(kind) || this.isBlocked(miner.hotkey);
+      return offer && !barred ? [{ miner, slots: offer.slots }] : [];
+    });
+  }
+
+  /** Who may be asked under this rule: a reference only where the rule names it. */
+  offers(kind: JobKind, engine: Engine, { onlyHotkey, excludeOperators }: RoutingRule): Offer[] {
+    return this.every(kind, engine).filter(({ miner }) => {
+      const allowed = onlyHotkey === undefined ? !miner.trusted : miner.hotkey === onlyHotkey;
+      return allowed && !excludeOperators?.includes(miner.operator);
     });
   }
 

@@ -9,10 +9,11 @@ const offer = (hotkey: string, slots: number): Offer => ({
   miner: { hotkey, operator: hotkey } as RoutableMiner,
   slots,
 });
+const POLICY = { exploreAfterMs: Infinity, loraLeadTurns: 0 };
 const nobody = { tried: new Set<string>(), excludeOperators: new Set<string>() };
 
 function choose(load: MinerLoad, offers: Offer[], lora: string | null = null): string | undefined {
-  return chooseMiner(load.candidates(offers, KIND, ENGINE, lora), nobody)?.hotkey;
+  return chooseMiner(load.candidates(offers, KIND, ENGINE, lora), nobody, 0, POLICY)?.hotkey;
 }
 
 function freeOf(load: MinerLoad, hotkey: string, slots: number): number {

@@ -1,5 +1,5 @@
 /** How busy each miner is, whose turn it is, and who has which LoRA: the figures that dispatch-policy.ts decides on. */
-import type { Candidate } from '@studio/shared/domain/dispatch-policy';
+import { TURN_MICRO, type Candidate } from '@studio/shared/domain/dispatch-policy';
 import type { Engine, JobKind } from '@studio/shared/domain/job';
 import type { MinerLoadRow } from '../dispatch.store';
 import type { Offer } from './miner-directory';
@@ -46,7 +46,9 @@ export class MinerLoad {
       const busy = lane.busyUntil > this.clock();
       const freeSlots = busy ? 0 : Math.max(0, offer.slots - lane.pending - Math.max(0, lane.stored + lane.since));
       const holdsLora = lora !== null && this.held.has(`${hotkey}|${lora}`);
-      return { hotkey, operator, slots: offer.slots, freeSlots, turns: lane.turns, holdsLora, offer };
+      const turns = Math.floor((lane.turns * TURN_MICRO) / offer.slots);
+      const asked = { operatorTurns: turns, minerTurns: turns, askedAtMs: Infinity };
+      return { hotkey, operator, slots: offer.slots, freeSlots, ...asked, holdsLora, offer };
     });
   }
 

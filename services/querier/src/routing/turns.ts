@@ -6,6 +6,7 @@
  */
 import type { Candidate } from '@studio/shared/domain/dispatch-policy';
 import type { Engine, JobKind } from '@studio/shared/domain/job';
+import type { HoldEnd } from '@studio/shared/domain/slot-ramp';
 import type { Offer } from './miner-directory';
 
 export interface Lane {
@@ -24,12 +25,7 @@ export interface SlotHold extends Lane {
   attemptNo: number;
 }
 
-/**
- * How a hold ended. `success`: a valid result. `busy`: refused with the turn used. `failed`: the miner's own failure.
- * `unreachable`: nobody's or the network's. `late`: lost against a hedge after the kind's p95. `released`: nothing is
- * known about the miner (cancelled, our shutdown, a hedge that lost in time).
- */
-export type HoldEnd = 'success' | 'busy' | 'failed' | 'unreachable' | 'late' | 'released';
+export type { HoldEnd };
 
 export interface Turns {
   /** Everybody in `offers` with what the copy says of them. `lora`: SHA-256 of the LoRA that the job renders with. */
