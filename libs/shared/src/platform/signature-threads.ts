@@ -13,7 +13,10 @@ import type { Task } from './signature-worker';
 /** Sources (tests) are compiled as the thread loads them; built files need nothing. */
 const SOURCE_LOADER = ['--conditions=studio-src', '--require', '@swc-node/register'];
 
-/** About 10 ms of a thread's work: a later signature waits no longer for its turn. */
+/**
+ * About 10 ms of a thread's work: a later signature waits no longer for its turn. Under load the event loop pays for a
+ * signature some 200 µs when each crosses alone, 45 µs in sixteens, 23 µs in sixty-fours.
+ */
 const MAX_BATCH = 16;
 
 /** About 0.7 s of one thread's work. A request that waits longer is better sent again than grown stale here. */
@@ -61,8 +64,8 @@ export class SignatureThreads implements Verifier {
 
   /** False for any malformed input. @throws StudioError DEPENDENCY_DOWN while too many wait. */
   async verify(address: string, message: string, signature: string): Promise<boolean> {
-    // Garbage takes no place in the queue.
-    if (!isSignature(signature) || !verificationKey(address)) return false;
+    // Takes no place in the queue. The thread looks at everything, this included.
+    if (!isSignature(signature)) return false;
     return this.ask({ do: 'verify', message, address, signature }) as Promise<boolean>;
   }
 

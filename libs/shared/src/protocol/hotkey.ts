@@ -51,7 +51,8 @@ export function verifyText(address: string, message: string, signature: string):
 
 /**
  * The key (32 bytes) that signatures of this address are checked with; undefined for what is no address, and for the
- * address of 32 zero bytes: they encode the neutral element, for which anybody can compute a signature.
+ * address of 32 zero bytes: they encode the neutral element, for which anybody can compute a signature that
+ * wasm-crypto (schnorrkel) accepts.
  */
 export function verificationKey(address: string): Uint8Array | undefined {
   const key = decodeSs58(address);

@@ -83,7 +83,7 @@ export type RequestVerdict = { ok: true; hotkey: string; nonce: string } | Refus
 export interface Unsigned {
   message: string;
   /** The headers to send. */
-  withSignature(signature: string): Record<string, string>;
+  withSignature: (signature: string) => Record<string, string>;
 }
 
 const REQUEST_SIGNS = 'method|path|sha256hex(body)|timestamp|nonce|recipient';
