@@ -65,6 +65,20 @@ export function addressFilter({ allowPrivate, deny = [] }: AddressRules): Addres
   };
 }
 
+/** Addresses and networks, separated by commas; an address alone stands for itself. @throws RangeError */
+export function parseNetworks(text: string): string[] {
+  const parts = text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  const networks = parts.map((part) => {
+    const family = part.includes('/') ? 0 : isIP(part);
+    return family === 0 ? part : `${part}/${family === 4 ? 32 : 128}`;
+  });
+  blockList(networks);
+  return networks;
+}
+
 function blockList(networks: readonly string[]): BlockList {
   const list = new BlockList();
   for (const network of networks) {

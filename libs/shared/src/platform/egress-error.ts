@@ -1,7 +1,16 @@
 import type { Blame } from '../domain/job';
 
 export type EgressCode =
-  'refused-address' | 'connect-failed' | 'timeout' | 'too-large' | 'bad-encoding' | 'network' | 'aborted';
+  | 'refused-address'
+  | 'connect-failed'
+  | 'bad-certificate'
+  | 'timeout'
+  | 'too-large'
+  | 'bad-encoding'
+  | 'bad-reply'
+  | 'network'
+  | 'overloaded'
+  | 'aborted';
 
 /**
  * Whom a failure speaks against. A hint: the caller knows more, for example that everybody's connections fail at the
@@ -10,10 +19,15 @@ export type EgressCode =
 const BLAME: Record<EgressCode, Blame> = {
   'refused-address': 'miner',
   'connect-failed': 'network',
+  'bad-certificate': 'miner',
   timeout: 'miner',
   'too-large': 'miner',
   'bad-encoding': 'miner',
+  // Not HTTP or not JSON: no network garbles a stream that TCP or TLS has checked.
+  'bad-reply': 'miner',
   network: 'network',
+  // We have as much under way there as we allow ourselves.
+  overloaded: 'ours',
   aborted: 'none',
 };
 
@@ -42,7 +56,15 @@ const CONNECT_CODES = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
   'ETIMEDOUT',
+  // The proxy refused the tunnel: what we abort ourselves is told apart before.
+  'UND_ERR_ABORTED',
 ]);
+
+/** OpenSSL's reasons, as Node hands them on. */
+const CERTIFICATE = /^(CERT_|ERR_TLS_CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_(CA|PURPOSE))/;
+
+/** llhttp's and OpenSSL's complaints, and undici's own. An end in the middle is a broken connection, not bad HTTP. */
+const GARBAGE = /^(HPE_(?!INVALID_EOF_STATE)|ERR_SSL_|EPROTO$|UND_ERR_HEADERS_OVERFLOW$|UND_ERR_RES_)/;
 
 /** @param abortedBy what ended the request from our side, if anything did */
 export function toEgressError(
@@ -59,6 +81,9 @@ export function toEgressError(
   if (code === 'UND_ERR_HEADERS_TIMEOUT')
     return new EgressError('timeout', `${origin}: no reply began in time`, options);
   if (CONNECT_CODES.has(code)) return new EgressError('connect-failed', `${origin}: no connection (${code})`, options);
+  if (CERTIFICATE.test(code))
+    return new EgressError('bad-certificate', `${origin}: its certificate is not valid (${code})`, options);
+  if (GARBAGE.test(code)) return new EgressError('bad-reply', `${origin}: did not speak HTTP (${code})`, options);
   return new EgressError('network', `${origin}: the connection or the reply broke (${code})`, options);
 }
 

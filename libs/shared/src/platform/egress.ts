@@ -1,24 +1,36 @@
-import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
-import { isIP, type LookupFunction } from 'node:net';
-import { Agent, buildConnector, type Dispatcher } from 'undici';
+import { isIP } from 'node:net';
+import { Agent, Pool, ProxyAgent, type Client, type Dispatcher } from 'undici';
 import { addressFilter, type AddressFilter, type AddressRules } from './egress-addresses';
+import {
+  CONNECT_MS,
+  filteredConnector,
+  lineClient,
+  refusedAddress,
+  type ConnectorOptions,
+  type Passage,
+} from './egress-connector';
+import { startDeadline, type Deadline } from './egress-deadline';
 import { EgressError, toEgressError } from './egress-error';
+import type { PortList } from './egress-ports';
 
 /**
  * The one door to addresses that strangers choose: miners' endpoints, webhooks, URLs in requests. What it promises:
  *
  * - the address is judged when the socket is opened, so that DNS cannot answer differently in between (rebinding);
  * - no redirect is followed, no encoding is undone (bombs), no reply is larger than the caller allows;
- * - the total deadline ends everything: a drip of one byte an interval resets every other timer.
+ * - the total deadline ends everything: a drip of one byte an interval resets every other timer;
+ * - no request waits for another: a place at the origin is free at once, or the request is refused as our own overload.
+ *
+ * Through a proxy (`proxyUrl`) the second promise is the proxy's to keep for names, which only it resolves; addresses
+ * written out are still judged here. Nothing is then known of the miner's own connection: no connect time, no address.
  */
-export interface EgressOptions extends AddressRules {
+export interface EgressOptions extends AddressRules, ConnectorOptions {
+  /** Requests under way to one origin, and connections to it. */
   maxConnectionsPerOrigin: number;
   /** Ports that may be asked; every port when absent. */
-  allowedPorts?: ReadonlySet<number>;
-  /** Told of every new connection; the TCP time of a real connect is a sample of the miner's round trip. */
-  onConnect?: (origin: string, tcpMs: number) => void;
-  /** Name resolution, replaced by tests. */
-  lookup?: LookupFunction;
+  allowedPorts?: PortList;
+  /** An HTTP proxy for everything: `http:` is forwarded, `https:` tunnelled. */
+  proxyUrl?: string;
 }
 
 export interface EgressRequest {
@@ -44,11 +56,10 @@ export interface EgressReply {
    */
   body: AsyncIterable<Buffer>;
   discard(): void;
-  /**
-   * A connection to this origin was opened while this request waited, so it may have paid for the handshakes. Others'
-   * connections count too: that errs in the miner's favour, within the bound of the network credit.
-   */
+  /** This is the first reply of its connection: the request paid for the handshakes. */
   freshConnection: boolean;
+  /** `IP:port` of the socket that brought it; undefined through a proxy. */
+  remoteAddress: string | undefined;
 }
 
 export interface Egress {
@@ -58,44 +69,60 @@ export interface Egress {
   close(): Promise<void>;
 }
 
-/** security.md: limits of every request. */
-const CONNECT_MS = 3_000;
+/** security.md: the head of a reply has to come within 10 s. */
 const HEADERS_MS = 10_000;
 /** Node's own bound; a larger head is an attack on memory. */
 const MAX_HEADER_BYTES = 16 * 1024;
 
-export function createEgress(options: EgressOptions): Egress {
-  const connections = new Map<string, number>();
-  const refuse = addressFilter(options);
-  const agent = new Agent({
-    connections: options.maxConnectionsPerOrigin,
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: HEADERS_MS,
-    // Replaced by the total deadline, which a drip cannot reset.
-    bodyTimeout: 0,
-    connect: connector(refuse, options, (origin, tcpMs) => {
-      connections.set(origin, (connections.get(origin) ?? 0) + 1);
-      options.onConnect?.(origin, tcpMs);
-    }),
-  });
-  const opened = (origin: string): number => connections.get(origin) ?? 0;
-  return {
-    request: (request) => send(agent, request, options, opened),
-    close: () => agent.destroy(),
-  };
+interface Door {
+  dispatcher: Dispatcher;
+  options: EgressOptions;
+  refuse: AddressFilter;
+  /** Requests under way, by origin. */
+  underWay: Map<string, number>;
 }
 
-async function send(
-  agent: Agent,
-  request: EgressRequest,
-  options: EgressOptions,
-  opened: (origin: string) => number,
-): Promise<EgressReply> {
-  const url = parseUrl(request.url, options);
-  const before = opened(url.origin);
-  const deadline = startDeadline(request.deadlineMs, request.signal);
+export function createEgress(options: EgressOptions): Egress {
+  const refuse = addressFilter(options);
+  const dispatcher = options.proxyUrl === undefined ? direct(refuse, options) : proxied(options.proxyUrl, options);
+  const door = { dispatcher, options, refuse, underWay: new Map<string, number>() };
+  return { request: (request) => send(door, request), close: () => dispatcher.destroy() };
+}
+
+const limits = ({ maxConnectionsPerOrigin }: EgressOptions) => ({
+  connections: maxConnectionsPerOrigin,
+  maxHeaderSize: MAX_HEADER_BYTES,
+  headersTimeout: HEADERS_MS,
+  // Replaced by the total deadline, which a drip cannot reset.
+  bodyTimeout: 0,
+});
+
+function direct(refuse: AddressFilter, options: EgressOptions): Dispatcher {
+  const connect = filteredConnector(refuse, options);
+  const client = (origin: URL, limited: object): Client => lineClient(origin, limited, connect);
+  return new Agent({ factory: (origin) => new Pool(origin, { ...limits(options), factory: client }) });
+}
+
+function proxied(uri: string, options: EgressOptions): Dispatcher {
+  const pool = (origin: URL | string, given: object): Pool => new Pool(origin, { ...limits(options), ...given });
+  return new ProxyAgent({
+    uri,
+    // Forwarded, not tunnelled: many proxies open tunnels to 443 only.
+    proxyTunnel: false,
+    proxyTls: { timeout: CONNECT_MS },
+    requestTls: { timeout: CONNECT_MS, ...(options.ca === undefined ? {} : { ca: options.ca }) },
+    factory: pool,
+    // Asked for tunnels alone.
+    clientFactory: (origin, given) => new Pool(origin, { ...given, headersTimeout: CONNECT_MS }),
+  });
+}
+
+async function send(door: Door, request: EgressRequest): Promise<EgressReply> {
+  const url = parseUrl(request.url, door);
+  const deadline = startDeadline(request.deadlineMs, request.signal, enter(door, url.origin));
+  const passage: Passage = {};
   try {
-    const reply = await agent.request({
+    const reply = await door.dispatcher.request({
       origin: url.origin,
       path: url.pathname + url.search,
       method: request.method,
@@ -103,22 +130,36 @@ async function send(
       body: request.body ?? null,
       headersTimeout: request.headersMs ?? HEADERS_MS,
       signal: deadline.signal,
+      opaque: passage,
     });
-    return receive(reply, url.origin, request.maxBytes, deadline, opened(url.origin) > before);
+    return receive(reply, url.origin, request.maxBytes, deadline, passage);
   } catch (error) {
     deadline.release();
     throw toEgressError(error, url.origin, deadline.abortedBy());
   }
 }
 
+/** Takes a place at the origin. @returns what gives it back @throws EgressError when none is free */
+function enter({ underWay, options: { maxConnectionsPerOrigin: max } }: Door, origin: string): () => void {
+  const before = underWay.get(origin) ?? 0;
+  if (before >= max) throw new EgressError('overloaded', `${origin}: ${max} requests are under way there already`);
+  underWay.set(origin, before + 1);
+  return () => {
+    const left = (underWay.get(origin) ?? 1) - 1;
+    if (left > 0) underWay.set(origin, left);
+    else underWay.delete(origin);
+  };
+}
+
 /** @throws EgressError for heads that already break a promise; the connection is closed then. */
 function receive(
-  reply: Dispatcher.ResponseData,
+  reply: Dispatcher.ResponseData<Passage>,
   origin: string,
   maxBytes: number,
   deadline: Deadline,
-  freshConnection: boolean,
+  { line = { remoteAddress: undefined, replies: 0 } }: Passage,
 ): EgressReply {
+  line.replies += 1;
   const discard = (): void => {
     deadline.release();
     // Destroying reports an abort on the stream, which nobody reads any more.
@@ -130,7 +171,9 @@ function receive(
     throw broken;
   }
   const body = capped(reply.body, origin, maxBytes, deadline);
-  return { status: reply.statusCode, headers: reply.headers, body, discard, freshConnection };
+  const { statusCode: status, headers } = reply;
+  const { remoteAddress } = line;
+  return { status, headers, body, discard, freshConnection: line.replies === 1, remoteAddress };
 }
 
 function brokenHead(headers: EgressReply['headers'], origin: string, maxBytes: number): EgressError | undefined {
@@ -167,7 +210,7 @@ function tooLarge(origin: string, maxBytes: number): EgressError {
   return new EgressError('too-large', `${origin}: the reply is larger than ${maxBytes} bytes`);
 }
 
-function parseUrl(text: string, { allowedPorts }: EgressOptions): URL {
+function parseUrl(text: string, { refuse, options: { allowedPorts } }: Door): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
     throw new EgressError('refused-address', 'the URL is not an absolute http or https URL');
@@ -177,69 +220,9 @@ function parseUrl(text: string, { allowedPorts }: EgressOptions): URL {
   const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
   if (allowedPorts && !allowedPorts.has(port))
     throw new EgressError('refused-address', `${url.origin}: port ${port} is not allowed`);
+  // The URL parser has brought every spelling of an address (octal, hexadecimal, one number) into one form.
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const reason = isIP(host) ? refuse(host) : undefined;
+  if (reason) throw refusedAddress(host, reason);
   return url;
-}
-
-type Deadline = { signal: AbortSignal; abortedBy(): 'deadline' | 'caller' | undefined; release(): void };
-
-/** Not AbortSignal.any: on Node 20 it stays attached to a caller's long-lived signal after the request has ended. */
-function startDeadline(ms: number, caller: AbortSignal | undefined): Deadline {
-  const controller = new AbortController();
-  let abortedBy: 'deadline' | 'caller' | undefined;
-  const abort = (by: 'deadline' | 'caller') => (): void => {
-    abortedBy ??= by;
-    controller.abort();
-  };
-  const timer = setTimeout(abort('deadline'), ms);
-  const onCaller = abort('caller');
-  caller?.addEventListener('abort', onCaller, { once: true });
-  if (caller?.aborted) onCaller();
-  const release = (): void => {
-    clearTimeout(timer);
-    caller?.removeEventListener('abort', onCaller);
-  };
-  return { signal: controller.signal, abortedBy: () => abortedBy, release };
-}
-
-/** undici's connector, with the address judged at the only moment that counts. */
-function connector(
-  refuse: AddressFilter,
-  { lookup = dnsLookup }: EgressOptions,
-  onConnect: (origin: string, tcpMs: number) => void,
-): buildConnector.connector {
-  const connect = buildConnector({ timeout: CONNECT_MS, lookup: filteredLookup(refuse, lookup) });
-  return (target, done) => {
-    const host = target.hostname.replace(/^\[|\]$/g, '');
-    // Literals never reach a lookup.
-    const reason = isIP(host) ? refuse(host) : undefined;
-    if (reason) return done(refusedAddress(host, reason), null);
-    const port = target.port ? `:${target.port}` : '';
-    const socket = connect(target, done) as unknown as import('node:net').Socket;
-    let startMs = performance.now();
-    // With a name, the TCP handshake begins when the name is resolved.
-    socket.once('lookup', () => (startMs = performance.now()));
-    socket.once('connect', () =>
-      onConnect(`${target.protocol}//${target.hostname}${port}`, performance.now() - startMs),
-    );
-    return undefined;
-  };
-}
-
-/** Refuses a name when any of its addresses is refused: the socket may try each of them. */
-function filteredLookup(refuse: AddressFilter, lookup: LookupFunction): LookupFunction {
-  return (hostname, options, callback) => {
-    lookup(hostname, { ...options, all: true }, (error, found) => {
-      if (error) return callback(error, '', 0);
-      const addresses = found as unknown as LookupAddress[];
-      const reason = addresses.map(({ address }) => refuse(address)).find((refused) => refused !== undefined);
-      if (reason) return callback(refusedAddress(hostname, reason), '', 0);
-      const [first] = addresses;
-      if (!first) return callback(refusedAddress(hostname, 'a name without addresses'), '', 0);
-      return options.all ? callback(null, addresses) : callback(null, first.address, first.family);
-    });
-  };
-}
-
-function refusedAddress(host: string, reason: string): EgressError {
-  return new EgressError('refused-address', `${host}: ${reason}; give a public address`);
 }

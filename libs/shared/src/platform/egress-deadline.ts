@@ -1,0 +1,35 @@
+/** The end of a request, whoever brings it about. Caller: egress.ts. */
+export interface Deadline {
+  signal: AbortSignal;
+  abortedBy(): 'deadline' | 'caller' | undefined;
+  /** The request is over. May be called again. */
+  release(): void;
+}
+
+/**
+ * `onEnd` is called once, when the request is over or given up. Not AbortSignal.any: on Node 20 it stays attached to a
+ * caller's long-lived signal after the request has ended.
+ */
+export function startDeadline(ms: number, caller: AbortSignal | undefined, onEnd: () => void): Deadline {
+  const controller = new AbortController();
+  let abortedBy: 'deadline' | 'caller' | undefined;
+  let ended = false;
+  const release = (): void => {
+    clearTimeout(timer);
+    caller?.removeEventListener('abort', onCaller);
+    if (ended) return;
+    ended = true;
+    onEnd();
+  };
+  const abort = (by: 'deadline' | 'caller') => (): void => {
+    abortedBy ??= by;
+    controller.abort();
+    // Nobody may ever read the reply that waits.
+    release();
+  };
+  const timer = setTimeout(abort('deadline'), ms);
+  const onCaller = abort('caller');
+  caller?.addEventListener('abort', onCaller, { once: true });
+  if (caller?.aborted) onCaller();
+  return { signal: controller.signal, abortedBy: () => abortedBy, release };
+}
