@@ -27,7 +27,7 @@ export class CallbackController {
       jobId,
       attemptNo: Number(attempt),
       secret: headers[CALLBACK_SECRET_HEADER],
-      contentType: headers['content-type'],
+      headers,
       // Not yet read: http-door.ts leaves multipart bodies to whoever knows that they are welcome.
       body: body as Readable,
     });

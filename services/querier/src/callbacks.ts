@@ -1,7 +1,13 @@
-/** A miner that answered 202 brings its result. The caller is a stranger until the secret has been compared. */
+/**
+ * A miner that answered 202 brings its result, in the dialect that its attempt was sent in. The caller is a stranger until
+ * the secret has been compared, and may still be somebody else until the dialect has checked what it signs.
+ */
 import { StudioError } from '@studio/shared/domain/errors';
+import type { IncomingHttpHeaders } from 'node:http';
 import { isCallbackSecret } from './callback-secret';
-import { expectedFiles, maxResultBytes, readMinerResult, ResultRefused } from './miner-result';
+import type { CallbackContent } from './dialects/dialect';
+import type { DialectOf } from './dialects/dialects';
+import { ResultRefused } from './miner-result';
 import type { ResultIntake } from './result-intake';
 import type { CallbackTarget, ResultStore } from './result.store';
 import { storable } from './sql';
@@ -10,7 +16,7 @@ export interface CallbackRequest {
   jobId: string;
   attemptNo: number;
   secret: unknown;
-  contentType: string | undefined;
+  headers: IncomingHttpHeaders;
   body: AsyncIterable<Uint8Array>;
 }
 
@@ -24,12 +30,16 @@ export class Callbacks {
   constructor(
     private readonly results: ResultStore,
     private readonly intake: ResultIntake,
+    private readonly dialectOf: DialectOf,
     /** Hears that a job was queued again. */
     private readonly onRefused: (target: CallbackTarget) => void,
     private readonly stalled: (fromMs: number, toMs: number) => boolean,
   ) {}
 
-  /** @throws StudioError CALLBACK_REFUSED, CALLBACK_LATE; an error of the stream leaves everything as it was. */
+  /**
+   * @throws StudioError CALLBACK_REFUSED, CALLBACK_LATE, SIGNATURE_REFUSED, BODY_TOO_LARGE. Like an error of the stream,
+   * all of them leave everything as it was.
+   */
   async receive(request: CallbackRequest): Promise<CallbackReply> {
     const arrivedMs = performance.now();
     const target = await this.results.callbackTarget(request.jobId, request.attemptNo);
@@ -43,26 +53,24 @@ export class Callbacks {
   }
 
   private async take(target: CallbackTarget, request: CallbackRequest, arrivedMs: number): Promise<CallbackReply> {
-    const expected = expectedFiles(target.kind, target.engine, target.input);
     try {
-      const body = capped(request.body, maxResultBytes(expected));
-      const sent = await readMinerResult(body, request.contentType, expected);
-      const endMs = performance.now();
-      const rawUs = target.sinceSentUs + (endMs - arrivedMs) * 1_000;
-      // The attempt itself ends at T_max; the worker that finds it closes it.
-      if (rawUs > target.timeoutMs * 1_000) throw late();
-      const outcome = await this.intake.take(target, sent, {
-        rawUs,
-        freshTls: false,
-        void: this.stalled(endMs, endMs),
-      });
-      if (outcome.type === 'late') throw late();
-      if (outcome.type === 'accepted') return { accepted: true };
-      return await this.refuse(target, outcome.state, outcome.reason);
+      const { headers, body } = request;
+      const sent = await this.dialectOf(target.dialect).readCallback({ target, headers, body });
+      return await this.settle(target, sent, target.sinceSentUs + (sent.endMs - arrivedMs) * 1_000);
     } catch (error) {
       if (error instanceof ResultRefused) return this.refuse(target, 'invalid', storable(error.message));
       throw error;
     }
+  }
+
+  private async settle(target: CallbackTarget, sent: CallbackContent, rawUs: number): Promise<CallbackReply> {
+    // The attempt itself ends at T_max; the worker that finds it closes it.
+    if (rawUs > target.timeoutMs * 1_000) throw late();
+    const spoiled = this.stalled(sent.endMs, sent.endMs);
+    const outcome = await this.intake.take(target, sent, { rawUs, freshTls: false, void: spoiled });
+    if (outcome.type === 'late') throw late();
+    if (outcome.type === 'accepted') return { accepted: true };
+    return this.refuse(target, outcome.state, outcome.reason);
   }
 
   private async refuse(target: CallbackTarget, state: 'invalid' | 'failed', reason: string): Promise<CallbackReply> {
@@ -74,13 +82,4 @@ export class Callbacks {
 
 function late(): StudioError {
   return new StudioError('CALLBACK_LATE', 'the attempt is closed: its time is over, or the job has ended');
-}
-
-async function* capped(body: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array> {
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.byteLength;
-    if (bytes > maxBytes) throw new ResultRefused(`the result is larger than ${maxBytes} bytes`);
-    yield chunk;
-  }
 }

@@ -57,7 +57,14 @@ export async function readMinerResult(
   if (!contentType?.startsWith('multipart/form-data')) {
     throw new ResultRefused('the result is not multipart/form-data');
   }
-  const parts = await collect(body, contentType, expected);
+  const { names, maxBytesEach } = expected;
+  const parts = await collectParts(body, contentType, {
+    names: [MANIFEST_PART, ...names],
+    // The manifest may come as a field or as a file.
+    maxFiles: names.length + 1,
+    maxFileBytes: maxBytesEach,
+    maxFieldBytes: MAX_MANIFEST_BYTES,
+  });
   const manifest = readManifest(parts.get(MANIFEST_PART));
   parts.delete(MANIFEST_PART);
   if (manifest.status === 'completed') {
@@ -67,27 +74,36 @@ export async function readMinerResult(
   return { manifest, files: parts };
 }
 
-async function collect(
+/** What a form may have. Each part comes at most once. */
+export interface PartLimits {
+  names: readonly string[];
+  maxFiles: number;
+  maxFileBytes: number;
+  maxFieldBytes: number;
+}
+
+/** The parts of a form by name. @throws ResultRefused for the form; the stream's own error when it breaks off. */
+export async function collectParts(
   body: AsyncIterable<Uint8Array>,
   contentType: string,
-  { names, maxBytesEach }: ExpectedFiles,
+  limits: PartLimits,
 ): Promise<Map<string, Buffer>> {
   const parts = new Map<string, Buffer>();
   let refusal: ResultRefused | undefined;
   const refuse = (message: string): void => void (refusal ??= new ResultRefused(message));
   const keep = (name: string, bytes: Buffer): void => {
-    if (name !== MANIFEST_PART && !names.includes(name)) refuse('the result has a part that nobody asked for');
+    if (!limits.names.includes(name)) refuse('the result has a part that nobody asked for');
     else if (parts.has(name)) refuse(`the part ${name} comes twice`);
     else parts.set(name, bytes);
   };
-  const form = openForm(contentType, names.length, maxBytesEach);
+  const form = openForm(contentType, limits);
   form.on('field', (name, value, _nameCut, valueCut) =>
-    valueCut ? refuse(`the part ${MANIFEST_PART} is too large`) : keep(name, Buffer.from(value)),
+    valueCut ? refuse(`a field is larger than ${limits.maxFieldBytes} bytes`) : keep(name, Buffer.from(value)),
   );
   form.on('file', (name, file) => {
     const chunks: Buffer[] = [];
     file.on('data', (chunk: Buffer) => chunks.push(chunk));
-    file.on('limit', () => refuse(`a part is larger than ${maxBytesEach} bytes`));
+    file.on('limit', () => refuse(`a part is larger than ${limits.maxFileBytes} bytes`));
     file.on('error', () => refuse('the multipart body ends in the middle of a part'));
     file.on('end', () => keep(name, Buffer.concat(chunks)));
   });
@@ -99,12 +115,12 @@ async function collect(
   return parts;
 }
 
-function openForm(contentType: string, files: number, fileSize: number): BusboyInstance {
+/** One more of each than is allowed: that shows that there are too many. */
+function openForm(contentType: string, { names, maxFiles, maxFileBytes, maxFieldBytes }: PartLimits): BusboyInstance {
+  const [files, fields, parts] = [maxFiles + 1, names.length + 1, names.length + 2];
   try {
-    const headers = { 'content-type': contentType };
-    // The manifest may come as a field or as a file, and one part more shows that there are too many.
-    const limits = { files: files + 2, fields: 2, parts: files + 3, fileSize, fieldSize: MAX_MANIFEST_BYTES };
-    return new Busboy({ headers, limits });
+    const limits = { files, fields, parts, fileSize: maxFileBytes, fieldSize: maxFieldBytes };
+    return new Busboy({ headers: { 'content-type': contentType }, limits });
   } catch {
     throw new ResultRefused('the multipart header has no boundary');
   }

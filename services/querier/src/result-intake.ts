@@ -1,7 +1,8 @@
 /** From a miner's bytes to the job's result: check everything, store the files, then let the database decide. */
 import type { ArtifactRef, ImageRef, InferenceInput, JobResult, TrainingInput } from '@studio/shared/domain/job';
 import { imagePart, LORA_PART } from '@studio/shared/contract/miner-job';
-import { netLatencyUs, networkCreditUs } from '@studio/shared/domain/latency';
+import type { MinerReceipt } from '@studio/shared/contract/receipt';
+import { netLatencyUs, networkCreditUs, type NetworkPath } from '@studio/shared/domain/latency';
 import type { ArtifactStore } from '@studio/shared/platform/artifacts';
 import type { CheckPool } from './checks/check-pool';
 import type { CleanImage } from './checks/image-check';
@@ -14,6 +15,12 @@ export type ResultSubject = Pick<
   CallbackTarget,
   'jobId' | 'attemptNo' | 'hotkey' | 'kind' | 'engine' | 'input' | 'timeoutMs'
 >;
+
+/** What a miner sent, and its verified signature over it; null where its dialect has none. */
+export interface SentResult {
+  result: MinerResult;
+  receipt: MinerReceipt | null;
+}
 
 export interface Timing {
   rawUs: number;
@@ -37,7 +44,7 @@ export class ResultIntake {
     private readonly measurements: MeasurementStore,
   ) {}
 
-  async take(subject: ResultSubject, sent: MinerResult, timing: Timing): Promise<IntakeOutcome> {
+  async take(subject: ResultSubject, { result: sent, receipt }: SentResult, timing: Timing): Promise<IntakeOutcome> {
     const { manifest } = sent;
     if (manifest.job_id !== subject.jobId || manifest.attempt !== subject.attemptNo) {
       return { type: 'refused', state: 'invalid', reason: 'the result belongs to another job or attempt' };
@@ -52,6 +59,7 @@ export class ResultIntake {
         ...(await this.measure(subject, artifacts, timing)),
         result,
         artifacts,
+        receipt,
       });
       return { type: accepted ? 'accepted' : 'late' };
     } catch (error) {
@@ -64,15 +72,16 @@ export class ResultIntake {
     { jobId, attemptNo, hotkey, timeoutMs }: ResultSubject,
     artifacts: readonly ArtifactRow[],
     { rawUs, freshTls, void: spoiled }: Timing,
-  ): Promise<Omit<AcceptedResult, 'result' | 'artifacts'>> {
+  ): Promise<Omit<AcceptedResult, 'result' | 'artifacts' | 'receipt'>> {
     const raw = Math.max(0, Math.round(rawUs));
-    const creditUs = networkCreditUs({
+    const network: Omit<NetworkPath, 'tMaxMs'> = {
       rttMinUs: await this.measurements.rttMinUs(hotkey),
       freshTls,
       canonicalBytes: artifacts.reduce((sum, { bytes }) => sum + bytes, 0),
-      tMaxMs: timeoutMs,
-    });
-    return { jobId, attemptNo, rawUs: raw, creditUs, netUs: netLatencyUs(raw, creditUs), void: spoiled };
+    };
+    const creditUs = networkCreditUs({ ...network, tMaxMs: timeoutMs });
+    const netUs = netLatencyUs(raw, creditUs);
+    return { jobId, attemptNo, rawUs: raw, creditUs, netUs, void: spoiled, network };
   }
 
   /** @throws ResultRefused with the first thing that is wrong. */

@@ -223,5 +223,6 @@ function routable({ address }: Hotkey, slots: number): RoutableMiner {
     offers,
     trusted: false,
     quarantined: [],
+    uid: null,
   };
 }

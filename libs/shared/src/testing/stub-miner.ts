@@ -1,17 +1,27 @@
-/** A miner's HTTP side without an engine: a test says how it answers, and sees what it was asked. */
-import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import { MANIFEST_PART, type MinerJobRequest, type MinerManifest } from '../contract/miner-job';
+/** A native miner's HTTP side without an engine: a test says how it answers, and sees what it was asked. */
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { randomUUID } from 'node:crypto';
+import { CALLBACK_SECRET_HEADER, MANIFEST_PART, type MinerJobRequest, type MinerManifest } from '../contract/miner-job';
 import type { RoutableMiner } from '../contract/miners';
 import { ENGINES, JOB_KINDS } from '../domain/task-kinds';
+import { sha256Hex } from '../protocol/canonical';
+import { hotkeyFromSeed, type Hotkey } from '../protocol/hotkey';
+import { HEADERS, signReply, signRequest } from '../protocol/signatures';
 
 export type StubAnswer =
   | { status: number }
-  | { status: 200; form: FormData }
+  /** Signed for who asked, unless the test forges it: by another key, for another question, or not at all. */
+  | { status: 200; form: FormData; forge?: Forgery }
   /** Keeps the request open for ever. */
   | 'hang';
 
+/** What the signature of a 200 is made with instead of the right thing. */
+export type Forgery = 'unsigned' | { signer?: Hotkey; nonce?: string; body?: Uint8Array };
+
 export interface StubMiner {
+  /** SS58; `key` is the pair. */
   hotkey: string;
+  key: Hotkey;
   routable: RoutableMiner;
   /** Every request to POST /v1/jobs, repeated ones included. */
   asked: MinerJobRequest[];
@@ -23,12 +33,25 @@ export interface StubMiner {
   close(): Promise<void>;
 }
 
-export async function startStubMiner(hotkey: string, slots = 4): Promise<StubMiner> {
+/** What a job that was asked carries with it, also when a test copies it: whose it is and who asked. */
+const ASKED = Symbol('asked');
+type AskedJob = MinerJobRequest & { [ASKED]: { key: Hotkey; orchestrator: string } };
+
+/** A multipart body with everything it is sent with. */
+export interface SignedCallback {
+  headers: Record<string, string>;
+  body: Buffer;
+}
+
+/** @param name the seed of its hotkey is derived from it. */
+export async function startStubMiner(name: string, slots = 4): Promise<StubMiner> {
   const server = fastify({ forceCloseConnections: true });
+  const key = hotkeyFromSeed(sha256Hex(name));
   const waiting: { count: number; resolve: (request: MinerJobRequest) => void }[] = [];
   const stub: StubMiner = {
-    hotkey,
-    routable: routable(hotkey, slots),
+    hotkey: key.address,
+    key,
+    routable: routable(key.address, slots),
     asked: [],
     cancelled: [],
     answer: () => ({ status: 500 }),
@@ -40,10 +63,11 @@ export async function startStubMiner(hotkey: string, slots = 4): Promise<StubMin
       }),
     close: () => server.close(),
   };
-  server.post<{ Body: MinerJobRequest }>('/v1/jobs', async ({ body }, reply) => {
+  server.post<{ Body: MinerJobRequest }>('/v1/jobs', async (request, reply) => {
+    const body: AskedJob = { ...request.body, [ASKED]: { key, orchestrator: header(request, HEADERS.hotkey) } };
     stub.asked.push(body);
     for (const { count, resolve } of waiting) if (count === stub.asked.length) resolve(body);
-    return send(reply, await stub.answer(body));
+    return send(request, reply, key, await stub.answer(body));
   });
   server.delete<{ Params: { id: string } }>('/v1/jobs/:id', async ({ params }) => {
     stub.cancelled.push(params.id);
@@ -67,19 +91,54 @@ export function resultForm(
   return form;
 }
 
+/**
+ * The callback of a job that a stub was asked, signed by it for who asked. To be POSTed to the path of its callback URL
+ * with fetch, which leaves these headers as they are.
+ */
+export async function signedCallback(job: MinerJobRequest, form: FormData, signer?: Hotkey): Promise<SignedCallback> {
+  const { key, orchestrator } = (job as AskedJob)[ASKED];
+  const { type, body } = await encoded(form);
+  const { pathname: path } = new URL(job.callback.url);
+  const request = { method: 'POST', path, body, nowMs: Date.now(), nonce: randomUUID(), recipient: orchestrator };
+  const signature = signRequest(request, signer ?? key);
+  return { headers: { 'content-type': type, [CALLBACK_SECRET_HEADER]: job.callback.secret, ...signature }, body };
+}
+
 async function listen(server: FastifyInstance): Promise<string> {
   return server.listen({ host: '127.0.0.1', port: 0 });
 }
 
-async function send(reply: FastifyReply, answer: StubAnswer): Promise<unknown> {
+async function send(request: FastifyRequest, reply: FastifyReply, key: Hotkey, answer: StubAnswer): Promise<unknown> {
   if (answer === 'hang') return new Promise(() => undefined);
   if (!('form' in answer)) return reply.status(answer.status).send({});
-  const { headers, body } = new Response(answer.form);
-  const bytes = Buffer.from(await new Response(body).arrayBuffer());
-  return reply.status(200).header('content-type', headers.get('content-type')).send(bytes);
+  const { type, body } = await encoded(answer.form);
+  const { forge } = answer;
+  void reply.status(200).header('content-type', type);
+  if (forge === 'unsigned') return reply.send(body);
+  const [nonce, recipient] = [header(request, HEADERS.nonce), header(request, HEADERS.hotkey)];
+  const signed = { status: 200, body, nonce, recipient, ...forge };
+  return reply.headers(signReply(signed, forge?.signer ?? key)).send(body);
+}
+
+async function encoded(form: FormData): Promise<{ type: string; body: Buffer }> {
+  const response = new Response(form);
+  return { type: response.headers.get('content-type') ?? '', body: Buffer.from(await response.arrayBuffer()) };
+}
+
+function header({ headers }: FastifyRequest, name: string): string {
+  return String(headers[name] ?? '');
 }
 
 function routable(hotkey: string, slots: number): RoutableMiner {
   const offers = JOB_KINDS.flatMap((kind) => ENGINES.slice(0, 1).map((engine) => ({ kind, engine, slots })));
-  return { hotkey, operator: hotkey, endpoint: '', dialect: 'native', offers, trusted: false, quarantined: [] };
+  return {
+    hotkey,
+    operator: hotkey,
+    endpoint: '',
+    dialect: 'native',
+    offers,
+    trusted: false,
+    quarantined: [],
+    uid: null,
+  };
 }

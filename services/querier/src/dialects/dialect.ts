@@ -10,7 +10,7 @@ import type { ClaimedJob } from '../dispatch.store';
 import type { MinerResult } from '../miner-result';
 import type { CallbackTarget } from '../result.store';
 
-/** Times of `performance.now()`: from the send to the last byte of the reply. */
+/** Times of `performance.now()`: from the send, when everything is signed, to the last byte of the reply. */
 export interface Span {
   startMs: number;
   endMs: number;
@@ -36,9 +36,6 @@ export interface Dispatch {
 /** A callback whose secret has been compared: whoever sends it, it belongs to this attempt. */
 export interface CallbackMessage {
   target: CallbackTarget;
-  method: string;
-  /** As sent, with the query. */
-  path: string;
   headers: Readonly<Record<string, string | string[] | undefined>>;
   body: AsyncIterable<Uint8Array>;
 }
@@ -46,6 +43,8 @@ export interface CallbackMessage {
 export interface CallbackContent {
   result: MinerResult;
   receipt: MinerReceipt | null;
+  /** `performance.now()` of the body's last byte. */
+  endMs: number;
 }
 
 export interface Dialect {
@@ -54,10 +53,16 @@ export interface Dialect {
   readonly probePath: string;
   /** Whether this dialect has words for such a job. */
   canExpress(kind: JobKind, input: JobInput): boolean;
-  /** Sends one attempt, or the same again: the miner joins the running one or returns what it stored. Never throws. */
+  /**
+   * Sends one attempt, or the same again: the miner joins the running one or returns what it stored. Throws nothing that
+   * a miner, the network or our own load could cause.
+   */
   dispatch(dispatch: Dispatch): Promise<MinerAnswer>;
   /** Best effort. Never throws. */
   cancel(miner: RoutableMiner, jobId: string, attemptNo: number): Promise<void>;
-  /** @throws ResultRefused for what the miner sent; the stream's own error when it breaks off. */
+  /**
+   * @throws ResultRefused for what the miner sent, which ends the attempt; StudioError SIGNATURE_REFUSED or BODY_TOO_LARGE
+   * for what may be somebody else's, which changes nothing; the stream's own error when it breaks off.
+   */
   readCallback(message: CallbackMessage): Promise<CallbackContent>;
 }
