@@ -37,6 +37,7 @@ function honestSnapshot(epoch = 3): Snapshot {
     ledger_seq: EVENTS.length,
     policy: DEFAULT_POLICY,
     outcome,
+    metagraph: null,
     miners: miners.map(({ hotkey, points, winRate, weight, u16 }): MinerScore => {
       const { pointsByKind, validJobs } = own.get(hotkey)!;
       const ofKind = (kind: 'lora-training' | 'lora-inference'): string => String(pointsByKind[kind] ?? 0n);

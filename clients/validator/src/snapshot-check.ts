@@ -2,7 +2,7 @@
  * Snapshot → weights, or a refusal. Nothing in a snapshot is taken on trust: its points must be those of the validator's
  * own copy of the log, and its win rates, shares and u16 values those that the published formulas give, bit for bit.
  */
-import type { MinerScore, ScoreEvent, Snapshot } from '@studio/shared/contract/scores';
+import type { MetagraphView, MinerScore, ScoreEvent, Snapshot } from '@studio/shared/contract/scores';
 import type { MinerScore as OwnScore } from '@studio/shared/domain/score-window';
 import { JOB_KINDS } from '@studio/shared/domain/task-kinds';
 import { weightsFor, type MinerWeight, type WeightsOutcome } from '@studio/shared/domain/weights';
@@ -46,8 +46,10 @@ function textProblems(body: string, { epoch, sha256 }: ScoreEvent): string[] {
 }
 
 function judge(snapshot: Snapshot, event: ScoreEvent, copy: LedgerCopy): Verdict {
-  const { policy, draw } = snapshot;
-  const own = copy.scores({ epoch: event.epoch, windowEpochs: policy.windowEpochs });
+  const { policy, draw, metagraph } = snapshot;
+  const unsound = metagraphProblems(metagraph);
+  if (unsound.length > 0) return { ok: false, problems: unsound };
+  const own = members(copy.scores({ epoch: event.epoch, windowEpochs: policy.windowEpochs }), metagraph);
   const points = new Map([...own].map(([hotkey, score]) => [hotkey, score.points]));
   const { outcome, miners } = weightsFor(points, policy);
   const problems = [
@@ -70,6 +72,26 @@ function judge(snapshot: Snapshot, event: ScoreEvent, copy: LedgerCopy): Verdict
       snapshot_sha256: event.sha256 ?? '',
     },
   };
+}
+
+/** Who left the subnet is not weighted, whatever the log still holds of it. Null: there is no metagraph to ask. */
+function members(scores: Map<string, OwnScore>, metagraph: MetagraphView | null): Map<string, OwnScore> {
+  if (metagraph === null) return scores;
+  return new Map([...scores].filter(([hotkey]) => Object.hasOwn(metagraph.uids, hotkey)));
+}
+
+/** Two hotkeys with one uid would get each other's weight on the chain. */
+function metagraphProblems(metagraph: unknown): string[] {
+  if (metagraph === null) return [];
+  const { block, uids } = (metagraph ?? {}) as Partial<MetagraphView>;
+  if (typeof uids !== 'object' || uids === null) return ['metagraph has to be null or name the uids of its members'];
+  const numbers = Object.values(uids);
+  const isNumber = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+  return [
+    ...(block === null || isNumber(block) ? [] : ['metagraph.block is no block number']),
+    ...(numbers.every(isNumber) ? [] : ['metagraph.uids holds what is no uid']),
+    ...(new Set(numbers).size === numbers.length ? [] : ['metagraph.uids gives a uid twice']),
+  ];
 }
 
 /** Both are in hotkey order. */

@@ -14,7 +14,8 @@ import type { RegistryEnv } from './env';
 import { EpochKeeper } from './epoch-keeper';
 import { EpochStore } from './epoch.store';
 import { LedgerStore } from './ledger.store';
-import { MinerStore } from './miner.store';
+import { MetagraphStore } from './metagraph/metagraph.store';
+import { assembleMiners } from './miner-assembly';
 import { RelayStore } from './relay.store';
 import { ScoreBoards } from './score-board';
 import { ScoreCache } from './score-cache';
@@ -26,7 +27,6 @@ import type { Hint, News } from './tokens';
 
 /** Longest time that a lost hint delays what it would have told. */
 const SWEEP_MS = 1_000;
-const HOUSEKEEPING_MS = 60_000;
 const PROBE_TIMEOUT_MS = 2_000;
 
 export interface Connections {
@@ -39,53 +39,47 @@ export type Registry = ReturnType<typeof assemble>;
 
 /** Everything the registry is made of, without its doors: the module adds HTTP and NATS. */
 export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log: Logger) {
+  const metagraphs = new MetagraphStore(db, env.METAGRAPH !== 'none');
   const epochs = new EpochStore(db);
-  const snapshots = new SnapshotStore(db);
+  const snapshots = new SnapshotStore(db, metagraphs.used);
   const scores = new ScoreStore(db);
-  const miners = new MinerStore(db, env.trustedHotkeys);
+  const boards = new ScoreBoards(epochs, new ScoreCache(redis, scores, log), metagraphs);
   const feed = new ScoreFeed(scores);
   const metrics = createMetrics('registry');
+  const identity = hotkeyFromSeed(env.ORCHESTRATOR_SEED).address;
   const relay = new ScoreRelay({ store: new RelayStore(db), nats, log, onAmnesia: amnesiaCounter(metrics) });
   const hint: Hint = (subject) => publishHint(nats, subject, {});
   const news: News = () => [relaying, feeding].forEach((sweeper) => sweeper.hint());
-  const keeper = new EpochKeeper({
-    epochs,
-    snapshots,
-    policy: env.POLICY === 'demo' ? DEMO_POLICY : DEFAULT_POLICY,
-    hint,
-    onEvents: news,
-    log,
-  });
+  const onMinersChanged = (): void => hint(SUBJECTS.minersChanged.subject);
+  const side = assembleMiners(env, { db, metagraphs, boards, metrics, identity, onMinersChanged, log });
+  const policy = env.POLICY === 'demo' ? DEMO_POLICY : DEFAULT_POLICY;
+  const keeper = new EpochKeeper({ epochs, snapshots, policy, hint, onEvents: news, log });
 
-  const sweeper = (name: string, everyMs: number, run: () => Promise<boolean | void>): Sweeper =>
-    new Sweeper({ name, everyMs, run, log });
-  const keeping = sweeper('epochs', SWEEP_MS, () => keeper.run());
-  const relaying = sweeper('score relay', SWEEP_MS, () => relay.run());
-  const feeding = sweeper('score feed', SWEEP_MS, () => feed.run());
-  const housekeeping = sweeper('housekeeping', HOUSEKEEPING_MS, async () => {
-    await miners.markTrusted();
-    await miners.forgetNonces();
-  });
-  const sweepers = [keeping, relaying, feeding, housekeeping];
+  const sweeper = (name: string, run: () => Promise<boolean | void>): Sweeper =>
+    new Sweeper({ name, everyMs: SWEEP_MS, run, log });
+  const keeping = sweeper('epochs', () => keeper.run());
+  const relaying = sweeper('score relay', () => relay.run());
+  const feeding = sweeper('score feed', () => feed.run());
+  const sweepers = [keeping, relaying, feeding, ...side.sweepers];
 
   return {
+    ...side,
     epochs,
     snapshots,
     scores,
-    miners,
     feed,
     keeper,
     hint,
     news,
     metrics,
+    boards,
+    identity,
     health: new Health(
       { postgres: () => scores.lastSeq(), nats: () => nats.flush() },
       // Closed for good, unlike disconnected: only a restart heals it.
       { timeoutMs: PROBE_TIMEOUT_MS, alive: () => !nats.isClosed() },
     ),
     ledger: new LedgerStore(db),
-    boards: new ScoreBoards(epochs, new ScoreCache(redis, scores, log)),
-    identity: hotkeyFromSeed(env.ORCHESTRATOR_SEED).address,
     start: (): void => {
       nats.subscribe(SUBJECTS.epochSettled.subject, { callback: () => keeping.hint() });
       // Another replica's relay publishes what this one's readers wait for.

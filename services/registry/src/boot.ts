@@ -34,6 +34,7 @@ export async function boot(env: RegistryEnv, log: Logger, signal?: AbortSignal):
       // First the endless streams and the sweepers: an open stream would hold up the server's end.
       await registry.stop();
       await doors.close();
+      await registry.end();
       await nats.close();
       redis.disconnect();
       await db.destroy();

@@ -1,4 +1,20 @@
-import { ChoiceVar, OptionalVar, PortVar, ProcessEnv, SecretVar, TextVar, UrlVar } from '@studio/shared/platform/env';
+import { ValidateIf } from 'class-validator';
+import {
+  ChoiceVar,
+  FlagVar,
+  IntegerVar,
+  NotInProduction,
+  OptionalVar,
+  PortVar,
+  ProcessEnv,
+  SecretVar,
+  TextVar,
+  UrlVar,
+} from '@studio/shared/platform/env';
+
+/** Needed only with this source of the metagraph; the variable is not looked at otherwise. */
+const With = (source: RegistryEnv['METAGRAPH']): PropertyDecorator =>
+  ValidateIf(({ METAGRAPH }: RegistryEnv) => METAGRAPH === source);
 
 export class RegistryEnv extends ProcessEnv {
   @UrlVar(['postgres', 'postgresql'])
@@ -39,6 +55,39 @@ export class RegistryEnv extends ProcessEnv {
   @OptionalVar()
   @TextVar({ what: 'SS58 hotkeys separated by commas' })
   TRUSTED_HOTKEYS?: string;
+
+  /**
+   * Where it is read who belongs to the subnet. `none` lets everybody take part: for development, because identities
+   * that cost nothing take all ranks.
+   */
+  @ChoiceVar(['none', 'file', 'pylon'])
+  @NotInProduction(
+    'none',
+    'file or pylon when NODE_ENV=production: without a metagraph anybody can be many miners (sybils)',
+  )
+  METAGRAPH: 'none' | 'file' | 'pylon' = 'none';
+
+  @With('file')
+  @TextVar({ what: 'a JSON file with the metagraph', example: '/etc/studio/metagraph.json' })
+  METAGRAPH_FILE?: string;
+
+  /** bittensor-pylon, the sidecar that talks to the chain. */
+  @With('pylon')
+  @UrlVar(['http', 'https'])
+  PYLON_URL?: string;
+
+  @With('pylon')
+  @IntegerVar({ min: 0, max: 65_535, example: 11 })
+  NETUID?: number;
+
+  /** Pylon's open access token, where it has one. */
+  @OptionalVar()
+  @TextVar({ what: "pylon's open access token" })
+  PYLON_TOKEN?: string;
+
+  /** Believe a metagraph that has lost more than half of its members, once: the next reading is judged as ever. */
+  @FlagVar()
+  METAGRAPH_ACCEPT_LOSS = false;
 
   get trustedHotkeys(): string[] {
     return (this.TRUSTED_HOTKEYS ?? '')

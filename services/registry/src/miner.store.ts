@@ -1,6 +1,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { MinerRegistration, MinerView, RoutableMiner } from '@studio/shared/contract/miners';
 import { StudioError } from '@studio/shared/domain/errors';
+import { MEMBER_OF_M, TAKES_PART } from './metagraph/metagraph.store';
 
 const UNIQUE_VIOLATION = '23505';
 
@@ -23,15 +24,26 @@ interface MinerRow {
   registered_at: Date;
   updated_at: Date;
   withdrawn_at: Date | null;
+  uid: number | null;
 }
 
-const COLUMNS = 'hotkey, operator, endpoint, dialect, offers, trusted, registered_at, updated_at, withdrawn_at';
+const VIEW = `
+  SELECT m.hotkey, m.operator, m.endpoint, m.dialect, m.offers, m.trusted, m.registered_at, m.updated_at,
+         m.withdrawn_at, n.uid
+    FROM studio.miners m ${MEMBER_OF_M}`;
+
+export interface MinerStoreOptions {
+  /** Hotkeys of references. */
+  trusted: readonly string[];
+  /** Only members of the metagraph, and references, take part. */
+  membersOnly: boolean;
+}
 
 /** Miners as they registered, and the nonces that their requests have used up. */
 export class MinerStore {
   constructor(
     private readonly db: DataSource,
-    private readonly trusted: readonly string[],
+    private readonly options: MinerStoreOptions,
   ) {}
 
   /** Milliseconds by the database's clock: the one by which a signature is fresh or stale, whatever this host believes. */
@@ -42,23 +54,16 @@ export class MinerStore {
 
   /**
    * Registers, or changes, or brings back a withdrawn miner.
-   * @throws StudioError SIGNATURE_REFUSED for a used nonce, INVALID_INPUT for an endpoint that another miner has.
+   * @throws StudioError SIGNATURE_REFUSED for a used nonce, NOT_A_MEMBER for a hotkey that the metagraph lacks,
+   * INVALID_INPUT for an endpoint that another miner has.
    */
   async register(by: SignedBy, registration: MinerRegistration): Promise<MinerView> {
-    const { endpoint, dialect, offers, operator = by.hotkey } = registration;
-    const values = [by.hotkey, operator, endpoint, dialect, JSON.stringify(offers), this.trusted.includes(by.hotkey)];
     try {
       return await this.signed(by, async (tx) => {
-        const [row] = await tx.query<MinerRow[]>(
-          `INSERT INTO studio.miners (hotkey, operator, endpoint, dialect, offers, trusted)
-           VALUES ($1, $2, $3, $4, $5::jsonb, $6)
-           ON CONFLICT (hotkey) DO UPDATE SET operator = EXCLUDED.operator, endpoint = EXCLUDED.endpoint,
-             dialect = EXCLUDED.dialect, offers = EXCLUDED.offers, trusted = EXCLUDED.trusted, withdrawn_at = NULL,
-             updated_at = studio.now()
-           RETURNING ${COLUMNS}`,
-          values,
-        );
-        return toView(row as MinerRow);
+        const coldkey = await this.admit(tx, by.hotkey);
+        if (this.options.membersOnly) await freeEndpoint(tx, registration.endpoint);
+        await this.put(tx, by.hotkey, { ...registration, operator: coldkey ?? registration.operator ?? by.hotkey });
+        return (await this.view(by.hotkey, tx)) as MinerView;
       });
     } catch (error) {
       if ((error as { code?: string }).code !== UNIQUE_VIOLATION) throw error;
@@ -79,14 +84,19 @@ export class MinerStore {
     });
   }
 
+  /** For requests that change nothing: reading with a signature uses its nonce up as well. */
+  async useNonce(by: SignedBy): Promise<void> {
+    await this.signed(by, async () => undefined);
+  }
+
   async find(hotkey: string): Promise<MinerView | null> {
-    const [row] = await this.db.query<MinerRow[]>(`SELECT ${COLUMNS} FROM studio.miners WHERE hotkey = $1`, [hotkey]);
-    return row ? toView(row) : null;
+    return this.view(hotkey, this.db);
   }
 
   async active(): Promise<MinerView[]> {
     const rows = await this.db.query<MinerRow[]>(
-      `SELECT ${COLUMNS} FROM studio.miners WHERE withdrawn_at IS NULL ORDER BY hotkey COLLATE "C"`,
+      `${VIEW} WHERE m.withdrawn_at IS NULL AND ${TAKES_PART} ORDER BY m.hotkey COLLATE "C"`,
+      [this.options.membersOnly],
     );
     return rows.map(toView);
   }
@@ -94,23 +104,61 @@ export class MinerStore {
   /** Miners as workers may route to them, each with the kinds it is quarantined for in the open epoch. */
   async routable(): Promise<RoutableMiner[]> {
     return this.db.query<RoutableMiner[]>(
-      `SELECT m.hotkey, m.operator, m.endpoint, m.dialect, m.offers, m.trusted,
+      `SELECT m.hotkey, m.operator, m.endpoint, m.dialect, m.offers, m.trusted, n.uid,
               ARRAY(SELECT DISTINCT q.kind FROM studio.quarantines q JOIN studio.epochs e ON e.state = 'open'
                      WHERE q.hotkey = m.hotkey AND e.epoch >= q.from_epoch AND e.epoch < q.until_epoch
                      ORDER BY q.kind) AS quarantined
-         FROM studio.miners m WHERE m.withdrawn_at IS NULL ORDER BY m.hotkey COLLATE "C"`,
+         FROM studio.miners m ${MEMBER_OF_M}
+        WHERE m.withdrawn_at IS NULL AND ${TAKES_PART} ORDER BY m.hotkey COLLATE "C"`,
+      [this.options.membersOnly],
     );
   }
 
   /** Brings the mark of references to what the configuration says now. */
   async markTrusted(): Promise<void> {
     await this.db.query(`UPDATE studio.miners SET trusted = NOT trusted WHERE trusted <> (hotkey = ANY($1::text[]))`, [
-      this.trusted,
+      this.options.trusted,
     ]);
   }
 
   async forgetNonces(): Promise<void> {
     await this.db.query(`DELETE FROM studio.registry_nonces WHERE seen_at < studio.now() - interval '${NONCE_LIFE}'`);
+  }
+
+  private async view(hotkey: string, db: Pick<DataSource | EntityManager, 'query'>): Promise<MinerView | null> {
+    const [row] = await db.query<MinerRow[]>(`${VIEW} WHERE m.hotkey = $2`, [this.options.membersOnly, hotkey]);
+    return row ? toView(row) : null;
+  }
+
+  /** @returns the coldkey of a member, null where that is not asked for. @throws StudioError NOT_A_MEMBER, DEPENDENCY_DOWN */
+  private async admit(tx: EntityManager, hotkey: string): Promise<string | null> {
+    if (!this.options.membersOnly) return null;
+    const [member] = await tx.query<{ coldkey: string }[]>(
+      'SELECT coldkey FROM studio.neurons WHERE hotkey = $1 AND member',
+      [hotkey],
+    );
+    if (member) return member.coldkey;
+    if (this.options.trusted.includes(hotkey)) return null;
+    const read = await tx.query<unknown[]>('SELECT 1 FROM studio.metagraph');
+    if (read.length === 0) {
+      throw new StudioError('DEPENDENCY_DOWN', 'the metagraph has not been read yet: try again in a moment');
+    }
+    const remedy = 'register it on the chain, or wait: the metagraph is read every minute';
+    throw new StudioError('NOT_A_MEMBER', `${hotkey} is not in the metagraph of this subnet: ${remedy}`);
+  }
+
+  /** A miner that comes back takes part from now on: the time before counts neither for nor against it. */
+  private async put(tx: EntityManager, hotkey: string, registration: MinerRegistration): Promise<void> {
+    const { endpoint, dialect, offers, operator } = registration;
+    await tx.query(
+      `INSERT INTO studio.miners AS m (hotkey, operator, endpoint, dialect, offers, trusted)
+       VALUES ($1, $2, $3, $4, $5::jsonb, $6)
+       ON CONFLICT (hotkey) DO UPDATE SET operator = EXCLUDED.operator, endpoint = EXCLUDED.endpoint,
+         dialect = EXCLUDED.dialect, offers = EXCLUDED.offers, trusted = EXCLUDED.trusted, withdrawn_at = NULL,
+         registered_at = CASE WHEN m.withdrawn_at IS NULL THEN m.registered_at ELSE studio.now() END,
+         updated_at = studio.now()`,
+      [hotkey, operator, endpoint, dialect, JSON.stringify(offers), this.options.trusted.includes(hotkey)],
+    );
   }
 
   private signed<T>({ hotkey, nonce }: SignedBy, change: (tx: EntityManager) => Promise<T>): Promise<T> {
@@ -127,10 +175,21 @@ export class MinerStore {
   }
 }
 
+/** Who left the subnet cannot keep an endpoint from its owner's next hotkey. */
+async function freeEndpoint(tx: EntityManager, endpoint: string): Promise<void> {
+  await tx.query(
+    `UPDATE studio.miners m SET withdrawn_at = studio.now(), updated_at = studio.now()
+      WHERE m.endpoint = $1 AND m.withdrawn_at IS NULL AND NOT m.trusted
+        AND NOT EXISTS (SELECT 1 FROM studio.neurons n WHERE n.hotkey = m.hotkey AND n.member)`,
+    [endpoint],
+  );
+}
+
 function toView(row: MinerRow): MinerView {
   return {
     hotkey: row.hotkey,
     operator: row.operator,
+    uid: row.uid,
     endpoint: row.endpoint,
     dialect: row.dialect,
     offers: row.offers,

@@ -407,7 +407,7 @@ describe('miners', () => {
     expect(await reply.json()).toMatchObject({ hotkey: miner.address, operator: miner.address, trusted: false });
     await heard;
     expect(await routable()).toEqual([
-      { ...registration, hotkey: miner.address, operator: miner.address, trusted: false, quarantined: [] },
+      { ...registration, hotkey: miner.address, operator: miner.address, trusted: false, quarantined: [], uid: null },
     ]);
   });
 

@@ -13,11 +13,15 @@ import type { RegistryEnv } from './env';
 import { EpochKeeper } from './epoch-keeper';
 import { EpochStore } from './epoch.store';
 import { ContractPipe, ErrorsFilter } from './errors.filter';
+import { FairnessBoard } from './fairness-board';
+import { FairnessController } from './fairness.controller';
 import { LedgerConsumer } from './ledger.consumer';
 import { LedgerStore } from './ledger.store';
+import { MinerAccounts } from './miner-account';
 import { MinerController } from './miner.controller';
 import { MinerStore } from './miner.store';
 import { MinersConsumer } from './miners.consumer';
+import { RequestSignatures } from './request-signature';
 import { ScoreBoards } from './score-board';
 import { ScoreFeed } from './score-feed';
 import { ScoreStore } from './score.store';
@@ -36,9 +40,12 @@ export class RegistryModule {
   static of(registry: Registry): DynamicModule {
     return {
       module: RegistryModule,
-      controllers: [MinerController, ValidatorController, MinersConsumer, LedgerConsumer],
+      controllers: [MinerController, FairnessController, ValidatorController, MinersConsumer, LedgerConsumer],
       providers: [
         { provide: MinerStore, useValue: registry.miners },
+        { provide: MinerAccounts, useValue: registry.accounts },
+        { provide: RequestSignatures, useValue: registry.signatures },
+        { provide: FairnessBoard, useValue: registry.fairness },
         { provide: LedgerStore, useValue: registry.ledger },
         { provide: EpochStore, useValue: registry.epochs },
         { provide: SnapshotStore, useValue: registry.snapshots },

@@ -1,5 +1,7 @@
 import { StudioError } from '@studio/shared/domain/errors';
-import { verifyRequest, type IncomingHeaders } from '@studio/shared/protocol/signatures';
+import { readAnySignedRequest } from '@studio/shared/protocol/epistula';
+import type { Verifier } from '@studio/shared/protocol/hotkey';
+import { checkClaim, type IncomingHeaders } from '@studio/shared/protocol/signatures';
 import type { SignedBy } from './miner.store';
 
 /** A request as it came in; `rawBody` holds the bytes that were signed. */
@@ -10,23 +12,50 @@ export interface SignedRequest {
   rawBody?: Buffer;
 }
 
+export interface RequestSignaturesOptions {
+  /** This registry's hotkey: what is signed for anybody else is refused, in every form. */
+  recipient: string;
+  verifier: Verifier;
+  clock: { nowMs(): Promise<number> };
+}
+
+/** Our native form, and both ways to write Epistula. */
+const SIGNED_HEADERS = /^(x-studio-|epistula-)/;
+const EPISTULA_SCHEME = /^epistula\b/i;
+
 /**
- * @param hotkey the one whose row the request wants to change.
- * @returns the signer, whose nonce the caller has yet to record.
- * @throws StudioError SIGNATURE_REFUSED with what is wrong and the remedy.
+ * Who signed a request. Checks in the order of their cost: headers, the hotkey that may ask for this, and only then the
+ * curve, in a thread. The caller records the nonce before it acts on the request.
  */
-export function requireSigner(request: SignedRequest, hotkey: string, recipient: string, nowMs: number): SignedBy {
-  const verdict = verifyRequest({
-    method: request.method,
-    path: request.originalUrl,
-    body: request.rawBody ?? '',
-    headers: request.headers,
-    recipient,
-    nowMs,
-  });
-  if (!verdict.ok) throw new StudioError('SIGNATURE_REFUSED', verdict.message);
-  if (verdict.hotkey !== hotkey) {
-    throw new StudioError('SIGNATURE_REFUSED', `only ${hotkey} itself may do this: sign with its key`);
+export class RequestSignatures {
+  constructor(private readonly options: RequestSignaturesOptions) {}
+
+  /**
+   * @param hotkey the only one that may ask for this.
+   * @throws StudioError SIGNATURE_REFUSED with what is wrong and the remedy.
+   */
+  async requireSigner(request: SignedRequest, hotkey: string): Promise<SignedBy> {
+    const { recipient, verifier, clock } = this.options;
+    const claim = readAnySignedRequest({
+      method: request.method,
+      path: request.originalUrl,
+      body: request.rawBody ?? '',
+      headers: request.headers,
+      recipient,
+      nowMs: await clock.nowMs(),
+    });
+    if (claim.ok && claim.hotkey !== hotkey) {
+      throw new StudioError('SIGNATURE_REFUSED', `only ${hotkey} itself may do this: sign with its key`);
+    }
+    const verdict = await checkClaim(claim, verifier);
+    if (!verdict.ok) throw new StudioError('SIGNATURE_REFUSED', verdict.message);
+    return { hotkey: verdict.hotkey, nonce: verdict.nonce };
   }
-  return { hotkey: verdict.hotkey, nonce: verdict.nonce };
+}
+
+/** Whether a request claims to be signed, rightly or wrongly. */
+export function isSigned({ headers }: Pick<SignedRequest, 'headers'>): boolean {
+  if (Object.keys(headers).some((name) => SIGNED_HEADERS.test(name))) return true;
+  const { authorization } = headers;
+  return typeof authorization === 'string' && EPISTULA_SCHEME.test(authorization);
 }

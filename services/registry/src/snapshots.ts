@@ -2,7 +2,7 @@
  * What a snapshot says, composed from sums alone: no clock, no I/O. The validator recomputes the same numbers with the
  * same domain functions and refuses a snapshot that differs in a single bit.
  */
-import type { MinerScore, Snapshot } from '@studio/shared/contract/scores';
+import type { MetagraphView, MinerScore, Snapshot } from '@studio/shared/contract/scores';
 import type { Policy } from '@studio/shared/domain/policy';
 import { JOB_KINDS } from '@studio/shared/domain/task-kinds';
 import { weightsFor, type MinerWeight, type WeightsOutcome } from '@studio/shared/domain/weights';
@@ -22,14 +22,18 @@ export interface SnapshotFacts {
   secret: string;
   ledgerSeq: number;
   sums: readonly KindSum[];
+  /** Null: everybody who is scored is weighted. */
+  metagraph: MetagraphView | null;
 }
 
-/** Scores, win rates and weights of the scored miners: those with at least one valid job in the window. */
+/** Scores, win rates and weights of the scored miners: members with at least one valid job in the window. */
 export function minerScores(
   sums: readonly KindSum[],
   policy: Policy,
+  metagraph: MetagraphView | null,
 ): { outcome: WeightsOutcome; miners: MinerScore[] } {
-  const byHotkey = groupByHotkey(sums);
+  const isMember = ({ hotkey }: KindSum): boolean => metagraph === null || Object.hasOwn(metagraph.uids, hotkey);
+  const byHotkey = groupByHotkey(sums.filter(isMember));
   const scored = [...byHotkey].filter(([, own]) => own.reduce((jobs, { valid }) => jobs + valid, 0) > 0);
   const points = new Map(scored.map(([hotkey, own]) => [hotkey, own.reduce((sum, part) => sum + part.points, 0n)]));
   const { outcome, miners } = weightsFor(points, policy);
@@ -37,13 +41,14 @@ export function minerScores(
 }
 
 /** @returns the snapshot's one text and its hash. */
-export function composeSnapshot({ epoch, secret, ledgerSeq, sums }: SnapshotFacts): SnapshotText {
+export function composeSnapshot({ epoch, secret, ledgerSeq, sums, metagraph }: SnapshotFacts): SnapshotText {
   if (epoch.closingAt === null) throw new RangeError(`epoch ${epoch.epoch} is not closing: it has no snapshot`);
   const snapshot: Snapshot = {
     epoch: epoch.epoch,
     ledger_seq: ledgerSeq,
     policy: epoch.policy,
-    ...minerScores(sums, epoch.policy),
+    metagraph: metagraph && { block: metagraph.block, uids: metagraph.uids },
+    ...minerScores(sums, epoch.policy, metagraph),
     draw: { commitment: epoch.commitment, secret },
     opened_at: epoch.openedAt.toISOString(),
     closing_at: epoch.closingAt.toISOString(),

@@ -76,6 +76,14 @@ export interface MinerScore {
   u16: number;
 }
 
+/** Who belonged to the subnet. Miners outside it are left out of scores and weights; the ledger keeps what they earned. */
+export interface MetagraphView {
+  /** Block at which it was read; null where its source names none. */
+  block: number | null;
+  /** Every member's number on the chain, by hotkey. */
+  uids: Record<string, number>;
+}
+
 /** `GET /v1/snapshots/{epoch}`: canonical JSON (RFC 8785), immutable. */
 export interface Snapshot {
   epoch: number;
@@ -83,6 +91,8 @@ export interface Snapshot {
   ledger_seq: number;
   policy: Policy;
   outcome: 'OK' | 'NO_SCORES';
+  /** Null where the registry works without one: then everybody who is scored is weighted. */
+  metagraph: MetagraphView | null;
   /** By hotkey, ascending. */
   miners: MinerScore[];
   draw: { commitment: string; secret: string };
@@ -94,6 +104,7 @@ export interface Snapshot {
 export interface ScoreBoard {
   epoch: number;
   last_seq: number;
+  metagraph: MetagraphView | null;
   miners: MinerScore[];
 }
 

@@ -13,3 +13,6 @@ export const SCORE_RELAY_LOCK = 7_301_003;
 export const LEDGER_RELAY_LOCK = 7_301_004;
 export const AUDIT_INTAKE_LOCK = 7_301_005;
 export const EPOCH_CLOSE_LOCK = 7_301_006;
+
+/** Held by the one registry replica that stores what it read of the metagraph. */
+export const METAGRAPH_LOCK = 7_301_007;

@@ -143,17 +143,23 @@ export function SecretVar(): PropertyDecorator {
 
 export { IsOptional as OptionalVar } from 'class-validator';
 
-/** For switches that take a protection away. The class has to have `NODE_ENV` (extend `ProcessEnv`). */
-export function NotInProduction(): PropertyDecorator {
+/**
+ * For values that take a protection away. The class has to have `NODE_ENV` (extend `ProcessEnv`).
+ * @param expected what production wants instead, and why.
+ */
+export function NotInProduction(
+  forbidden: unknown = true,
+  expected = 'false when NODE_ENV=production',
+): PropertyDecorator {
   return (target, property) =>
     registerDecorator({
       name: 'notInProduction',
       target: target.constructor,
       propertyName: String(property),
-      options: { message: 'false when NODE_ENV=production' },
+      options: { message: expected },
       validator: {
         validate: (value: unknown, { object }: ValidationArguments) =>
-          value !== true || ('NODE_ENV' in object && object.NODE_ENV !== 'production'),
+          value !== forbidden || ('NODE_ENV' in object && object.NODE_ENV !== 'production'),
       },
     });
 }
