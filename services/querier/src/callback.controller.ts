@@ -3,7 +3,7 @@ import { ApiExcludeController } from '@nestjs/swagger';
 import { CALLBACK_SECRET_HEADER } from '@studio/shared/contract/miner-job';
 import { StudioError } from '@studio/shared/domain/errors';
 import type { FastifyRequest } from 'fastify';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { validate as isUuid } from 'uuid';
 import { Callbacks, type CallbackReply } from './callbacks';
 
@@ -28,8 +28,13 @@ export class CallbackController {
       attemptNo: Number(attempt),
       secret: headers[CALLBACK_SECRET_HEADER],
       headers,
-      // Not yet read: http-door.ts leaves multipart bodies to whoever knows that they are welcome.
-      body: body as Readable,
+      body: unread(body),
     });
   }
+}
+
+/** http-door.ts leaves forms to whoever knows that they are welcome; anything else was parsed and is no result. */
+function unread(body: unknown): Readable {
+  if (body instanceof Readable) return body;
+  throw new StudioError('MALFORMED_BODY', 'a callback is multipart/form-data: send the result as its parts');
 }

@@ -25,8 +25,9 @@ export function prepareServer(server: FastifyInstance, keys?: Pick<ClientKeyStor
     done(null, body);
   server.addContentTypeParser(/^image\//, { parseAs: 'buffer', bodyLimit: MAX_IMAGE_UPLOAD }, raw);
   server.addContentTypeParser('application/octet-stream', { parseAs: 'buffer', bodyLimit: MAX_LORA_UPLOAD }, raw);
-  // Read by the handler, after it has compared the secret.
-  server.addContentTypeParser('multipart/form-data', (_request, payload, done) => done(null, payload));
+  // Read by the handler, after it has compared the secret: a result, and what a Dippy miner sends where it has no image.
+  const forms = ['multipart/form-data', 'application/x-www-form-urlencoded'];
+  server.addContentTypeParser(forms, (_request, payload, done) => done(null, payload));
   server.addHook('onSend', async (_request, reply) => void reply.header('x-content-type-options', 'nosniff'));
   if (keys) server.addHook('onRequest', (request) => authenticate(request, keys));
 }

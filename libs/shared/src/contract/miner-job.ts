@@ -1,11 +1,23 @@
 /**
  * The native miner contract, v1. The orchestrator POSTs `MinerJobRequest` as JSON to `{endpoint}/v1/jobs`; the miner
  * answers 200 with `multipart/form-data` (part `manifest`, JSON `MinerManifest`, then one part per file), or 202 and
- * later POSTs the same multipart form to `callback.url`.
+ * later POSTs the same multipart form to `callback.url`, with `callback.secret` in the header `x-callback-secret`.
+ *
+ * Both sides sign (protocol/signatures.ts, headers `x-studio-*`), each naming the other's hotkey as the recipient:
+ *
+ * - every request, `DELETE /v1/jobs/{job_id}` included, is signed by the orchestrator, with a fresh nonce each time, over
+ *   `method|path|sha256hex(body)|timestamp|nonce|recipient`;
+ * - a 200 is signed by the miner over `200|sha256hex(body)|nonce of the request|recipient`, the body as it is sent. Without
+ *   it, or with a wrong one, the result is not taken and the attempt is invalid. 202, 429 and errors need none;
+ * - a callback is signed by the miner as a request of its own: method POST, the path of `callback.url` with its query. An
+ *   unsigned or wrongly signed one is refused with 401 and changes nothing, so that it can be sent again, signed.
+ *
+ * What was verified is kept as the miner's receipt (contract/receipt.ts). A callback's reply is `{accepted, reason?}`; 409
+ * says that the attempt is closed; 5xx and 429 ask to try again.
  *
  * 429: busy, no penalty, but the turn is used. Anything else, 422 on an input that the schema allows included, is a
  * failed attempt. `job_id` + `attempt` is the idempotency key: a repeated request joins the running one or gets the
- * stored result; it is never run twice.
+ * stored result, signed for the new nonce; it is never run twice.
  */
 import 'reflect-metadata';
 import { Type } from 'class-transformer';
