@@ -46,7 +46,7 @@ export class TurnBoard implements Turns {
   private readonly reads = new Map<LaneCopy, Promise<void>>();
   private readonly unfinished = new Set<Promise<void>>();
   /** Reservations that may not be rows yet, with the time of each. */
-  private readonly recent = new Map<TimedHold, { lane: LaneCopy; takenAtMs: number }>();
+  private readonly recent = new Map<string, { hold: TimedHold; lane: LaneCopy; takenAtMs: number }>();
 
   constructor(private readonly parts: TurnBoardParts) {
     this.clock = parts.clock ?? (() => Date.now());
@@ -67,7 +67,7 @@ export class TurnBoard implements Turns {
     const take = copy.take(candidate, timed, nowMs, this.parts.policy());
     const answer = await this.ask(copy, take);
     if (copy.taken(take, answer)) {
-      this.recent.set(timed, { lane: copy, takenAtMs: nowMs });
+      this.recent.set(recentKey(copy, timed), { hold: timed, lane: copy, takenAtMs: nowMs });
       return true;
     }
     const ageMs = this.clock() - copy.readAtMs;
@@ -145,6 +145,7 @@ export class TurnBoard implements Turns {
   private async end(hold: SlotHold, end: HoldEnd): Promise<void> {
     const copy = this.copy(hold);
     const name = nameOf(hold);
+    this.recent.delete(recentKey(copy, name));
     const released = await this.parts.store.release(copy.name, name, this.clock());
     if (!released) return;
     copy.released(hold.hotkey, released);
@@ -190,13 +191,13 @@ export class TurnBoard implements Turns {
   }
 
   private recentHolds(of: LaneCopy): TimedHold[] {
-    return [...this.recent].flatMap(([hold, { lane }]) => (lane === of ? [hold] : []));
+    return [...this.recent.values()].flatMap(({ hold, lane }) => (lane === of ? [hold] : []));
   }
 
   private forgetOldReservations(nowMs: number): void {
-    for (const [hold, { takenAtMs }] of this.recent) {
+    for (const [key, { takenAtMs }] of this.recent) {
       if (nowMs - takenAtMs < ROW_WITHIN_MS && nowMs >= takenAtMs) break;
-      this.recent.delete(hold);
+      this.recent.delete(key);
     }
   }
 
@@ -225,6 +226,10 @@ export class TurnBoard implements Turns {
   private warn(err: unknown): void {
     this.parts.log.warn({ err }, 'turns are not up to date');
   }
+}
+
+function recentKey({ name: lane }: LaneCopy, { hotkey, name }: HoldName): string {
+  return `${lane}|${hotkey}|${name}`;
 }
 
 function nameOf({ hotkey, jobId, attemptNo }: SlotHold): HoldName {
