@@ -1,6 +1,19 @@
-import { hotkeyFromSeed, signText } from './hotkey';
+import { hotkeyFromSeed, signText, verifyText } from './hotkey';
 import { sha256Hex } from './canonical';
-import { HEADERS, MAX_CLOCK_SKEW_MS, signReply, signRequest, verifyReply, verifyRequest } from './signatures';
+import {
+  checkClaim,
+  HEADERS,
+  MAX_CLOCK_SKEW_MS,
+  readSignedReply,
+  readSignedRequest,
+  signReply,
+  signRequest,
+  signWith,
+  unsignedReply,
+  unsignedRequest,
+  verifyReply,
+  verifyRequest,
+} from './signatures';
 
 const orchestrator = hotkeyFromSeed('01'.repeat(32));
 const miner = hotkeyFromSeed('02'.repeat(32));
@@ -130,5 +143,58 @@ describe('a signed reply', () => {
   it('cannot be passed off as a request', () => {
     const asRequest = { ...headers, ...signed };
     expect(verifyRequest({ ...request, headers: asRequest })).toMatchObject({ ok: false, reason: 'bad-signature' });
+  });
+});
+
+describe('signing and checking elsewhere', () => {
+  const signer = { address: miner.address, sign: async (message: string) => signText(miner, message) };
+  const verifier = { verify: async (...claim: [string, string, string]) => verifyText(...claim) };
+  const reply = { status: 200, body: 'result', nonce: request.nonce, recipient: orchestrator.address };
+
+  it('gives what signing at once gives', async () => {
+    const sent = { ...request, recipient: orchestrator.address };
+    const signedRequest = await signWith(unsignedRequest(sent, signer.address), signer);
+    expect(Object.keys(signedRequest)).toEqual(Object.keys(signRequest(sent, miner)));
+    expect(verifyRequest({ ...sent, headers: signedRequest })).toMatchObject({ ok: true, hotkey: miner.address });
+    const signedReply = await signWith(unsignedReply(reply, signer.address), signer);
+    expect(verifyReply({ ...reply, headers: signedReply, expectedHotkey: miner.address })).toMatchObject({ ok: true });
+  });
+
+  it('reads a request into a claim that says all a caller records', () => {
+    expect(readSignedRequest({ ...request, headers })).toMatchObject({
+      ok: true,
+      hotkey: orchestrator.address,
+      nonce: request.nonce,
+      recipient: miner.address,
+      timestamp: String(nowMs),
+      signature: headers[HEADERS.signature],
+      message: unsignedRequest(request, orchestrator.address).message,
+    });
+  });
+
+  it('asks the verifier about a claim, and not about a refusal', async () => {
+    const claim = readSignedRequest({ ...request, headers });
+    expect(await checkClaim(claim, verifier)).toBe(claim);
+    const other = readSignedRequest({ ...request, body: 'other', headers });
+    expect(await checkClaim(other, verifier)).toMatchObject({ ok: false, reason: 'bad-signature' });
+    const stale = readSignedRequest({ ...request, nowMs: 0, headers });
+    const unasked = { verify: () => Promise.reject(new Error('nobody is to be asked')) };
+    expect(await checkClaim(stale, unasked)).toBe(stale);
+    await expect(checkClaim(claim, unasked)).rejects.toThrow('nobody');
+  });
+
+  it('leaves of a reply what the curve has yet to prove', async () => {
+    const read = readSignedReply({ ...reply, headers: signReply(reply, miner), expectedHotkey: miner.address });
+    expect(await checkClaim(read, verifier)).toMatchObject({ ok: true, hotkey: miner.address });
+    const changed = readSignedReply({
+      ...{ ...reply, body: 'other' },
+      ...{ headers: signReply(reply, miner), expectedHotkey: miner.address },
+    });
+    expect(changed).toMatchObject({ ok: true });
+    expect(await checkClaim(changed, verifier)).toMatchObject({ ok: false, reason: 'bad-signature' });
+  });
+
+  it('is refused when our own clock is not known', () => {
+    expect(readSignedRequest({ ...request, nowMs: Number.NaN, headers })).toMatchObject({ ok: false, reason: 'stale' });
   });
 });
