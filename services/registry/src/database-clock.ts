@@ -6,7 +6,7 @@ const MAX_AGE_MS = 1_000;
  * and a flood of bad requests may not become a flood of queries.
  */
 export class DatabaseClock {
-  private reading: Promise<Reading> | undefined;
+  private last: Reading | undefined;
 
   /** @param ask the database's time in Unix milliseconds. @param tick this process's monotonic milliseconds. */
   constructor(
@@ -14,23 +14,27 @@ export class DatabaseClock {
     private readonly tick: () => number = () => performance.now(),
   ) {}
 
+  /** Whole milliseconds of Unix time. @throws what asking throws. */
   async nowMs(): Promise<number> {
-    const last = await this.reading?.catch(() => undefined);
-    const reading = last && this.tick() - last.tickMs < MAX_AGE_MS ? last : await this.read();
-    return reading.databaseMs + (this.tick() - reading.tickMs);
+    const { tickMs, databaseMs } = this.reading();
+    return Math.floor((await databaseMs) + this.tick() - tickMs);
   }
 
-  /** Callers at the same moment share one question. */
-  private read(): Promise<Reading> {
-    const asked = this.tick();
-    const reading = this.ask().then((databaseMs) => ({ databaseMs, tickMs: asked }));
-    this.reading = reading;
+  /** Callers at the same moment share one question; a failure is told to them and forgotten. */
+  private reading(): Reading {
+    const tickMs = this.tick();
+    if (this.last && tickMs - this.last.tickMs < MAX_AGE_MS) return this.last;
+    const reading = { tickMs, databaseMs: this.ask() };
+    reading.databaseMs.catch(() => {
+      if (this.last === reading) this.last = undefined;
+    });
+    this.last = reading;
     return reading;
   }
 }
 
 interface Reading {
-  databaseMs: number;
-  /** When it was asked: the answer's own way back makes us late, never early. */
+  databaseMs: Promise<number>;
+  /** When it was asked: the time that the answer took makes this clock fast, by milliseconds where seconds matter. */
   tickMs: number;
 }

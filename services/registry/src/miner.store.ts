@@ -61,7 +61,6 @@ export class MinerStore {
     try {
       return await this.signed(by, async (tx) => {
         const coldkey = await this.admit(tx, by.hotkey);
-        if (this.options.membersOnly) await freeEndpoint(tx, registration.endpoint);
         await this.put(tx, by.hotkey, { ...registration, operator: coldkey ?? registration.operator ?? by.hotkey });
         return (await this.view(by.hotkey, tx)) as MinerView;
       });
@@ -173,16 +172,6 @@ export class MinerStore {
       return change(tx);
     });
   }
-}
-
-/** Who left the subnet cannot keep an endpoint from its owner's next hotkey. */
-async function freeEndpoint(tx: EntityManager, endpoint: string): Promise<void> {
-  await tx.query(
-    `UPDATE studio.miners m SET withdrawn_at = studio.now(), updated_at = studio.now()
-      WHERE m.endpoint = $1 AND m.withdrawn_at IS NULL AND NOT m.trusted
-        AND NOT EXISTS (SELECT 1 FROM studio.neurons n WHERE n.hotkey = m.hotkey AND n.member)`,
-    [endpoint],
-  );
 }
 
 function toView(row: MinerRow): MinerView {

@@ -47,7 +47,7 @@ export class MetagraphWatch {
       return;
     }
     this.acceptLoss = false;
-    if (change.left + change.joined + change.moved === 0) return;
+    if (change.left + change.joined + change.withdrawn + change.moved === 0) return;
     log.info({ source, ...change }, 'the metagraph has changed');
     onChange();
   }

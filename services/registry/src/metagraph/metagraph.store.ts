@@ -14,7 +14,8 @@ export interface StoreOutcome {
   before: number;
   left: number;
   joined: number;
-  /** Miners whose operator is another one now. */
+  /** Registered miners that were withdrawn now, being no members, and such that have another operator now. */
+  withdrawn: number;
   moved: number;
 }
 
@@ -38,7 +39,8 @@ export class MetagraphStore {
   }
 
   /**
-   * Replaces the members, all or nothing, and the operators of registered miners by their coldkeys.
+   * Replaces the members, all or nothing. Registered miners that are none are withdrawn, which frees their endpoints for
+   * their owners' next hotkeys; the operators of the others become their coldkeys.
    * @param acceptLoss store it although more than half of the members are gone.
    */
   async store(source: string, { block, neurons }: Metagraph, acceptLoss: boolean): Promise<StoreOutcome> {
@@ -46,20 +48,31 @@ export class MetagraphStore {
       await tx.query('SELECT pg_advisory_xact_lock($1)', [METAGRAPH_LOCK]);
       const rows = JSON.stringify(neurons);
       const change = await changeTo(tx, rows);
-      if (change.left * 2 > change.before && !acceptLoss) return { outcome: 'refused', ...change, moved: 0 };
+      if (change.left * 2 > change.before && !acceptLoss) {
+        return { outcome: 'refused', ...change, withdrawn: 0, moved: 0 };
+      }
       await replaceMembers(tx, rows);
       await tx.query(
         `INSERT INTO studio.metagraph (source, block) VALUES ($1, $2)
          ON CONFLICT (one) DO UPDATE SET source = EXCLUDED.source, block = EXCLUDED.block, read_at = studio.now()`,
         [source, block],
       );
-      const [, moved] = await tx.query<[unknown[], number]>(
-        `UPDATE studio.miners m SET operator = n.coldkey FROM studio.neurons n
-          WHERE n.hotkey = m.hotkey AND n.member AND m.operator <> n.coldkey`,
-      );
-      return { outcome: 'stored', ...change, moved };
+      return { outcome: 'stored', ...change, ...(await followMembers(tx)) };
     });
   }
+}
+
+async function followMembers(tx: EntityManager): Promise<{ withdrawn: number; moved: number }> {
+  const [, withdrawn] = await tx.query<[unknown[], number]>(
+    `UPDATE studio.miners m SET withdrawn_at = studio.now(), updated_at = studio.now()
+      WHERE m.withdrawn_at IS NULL AND NOT m.trusted
+        AND NOT EXISTS (SELECT 1 FROM studio.neurons n WHERE n.hotkey = m.hotkey AND n.member)`,
+  );
+  const [, moved] = await tx.query<[unknown[], number]>(
+    `UPDATE studio.miners m SET operator = n.coldkey FROM studio.neurons n
+      WHERE n.hotkey = m.hotkey AND n.member AND m.operator <> n.coldkey`,
+  );
+  return { withdrawn, moved };
 }
 
 /** As one statement, so that block and members belong together. Null before the first reading. */
