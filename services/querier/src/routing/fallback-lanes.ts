@@ -8,7 +8,7 @@ import type { MinerRecord } from './lane-record';
 import type { HoldName, LaneImage, LaneName, LaneStore, Released, Take, TakeAnswer, TimedHold } from './lane-store';
 import { MemoryLanes } from './memory-lanes';
 
-/** While Redis is away one call in this time tries it; with a server that hangs, that call waits for its timeout. */
+/** A server that accepts connections and does not answer is asked again after this; that call waits for its timeout. */
 const RETRY_MS = 1_000;
 
 export class FallbackLanes implements LaneStore {
@@ -18,7 +18,7 @@ export class FallbackLanes implements LaneStore {
 
   /** `onBack` hears that the shared lanes answer again: they do not know what was reserved meanwhile. */
   constructor(
-    private readonly shared: LaneStore,
+    private readonly shared: LaneStore & { readonly isConnected: boolean },
     private readonly log: Pick<Logger, 'warn' | 'info'>,
     private readonly onBack: () => void = () => undefined,
     private readonly monotonicMs: () => number = () => performance.now(),
@@ -62,7 +62,7 @@ export class FallbackLanes implements LaneStore {
 
   private async either<T>(call: (store: LaneStore) => Promise<T>): Promise<T> {
     const nowMs = this.monotonicMs();
-    if (this.isLost && nowMs < this.retryAtMs) return call(this.alone);
+    if (this.isLost && (!this.shared.isConnected || nowMs < this.retryAtMs)) return call(this.alone);
     this.retryAtMs = nowMs + RETRY_MS;
     try {
       const answer = await call(this.shared);

@@ -129,6 +129,11 @@ export class RedisLanes implements LaneStore {
     this.scripts = redis as unknown as Record<string, Script>;
   }
 
+  /** A connection that was lost is opened again by its client; no command has to ask for it. */
+  get isConnected(): boolean {
+    return this.redis.status === 'ready';
+  }
+
   async read(lane: LaneName, nowMs: number): Promise<LaneImage | undefined> {
     const flat = (await this.run('READ', lane, nowMs)) as string[];
     return flat.length === 0 ? undefined : imageOf(flat);
