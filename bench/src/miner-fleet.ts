@@ -1,4 +1,5 @@
 import { freePort } from '@studio/launcher/servers/free-port';
+import { sha256Hex } from '@studio/shared/protocol/canonical';
 import { startChild } from './child';
 import type { StubMinerConfig } from './stub-miner';
 
@@ -15,6 +16,8 @@ export interface MinerFleet {
 export interface StubMiner {
   name: string;
   url: string;
+  /** Of its hotkey. */
+  seed: string;
 }
 
 const PAID = ['stub-a', 'stub-b', 'stub-c', 'stub-d'];
@@ -22,8 +25,11 @@ const PAID = ['stub-a', 'stub-b', 'stub-c', 'stub-d'];
 export async function startFleet(): Promise<MinerFleet> {
   const names = [...PAID, 'stub-reference'];
   const ports = await Promise.all(names.map(() => freePort()));
-  const child = await startChild<StubMinerConfig>('stub-miner', { ports, delayMs: 0 });
-  const miners = names.map((name, index) => ({ name, url: `http://127.0.0.1:${ports[index]}` }));
+  const miners = names.map((name, index) => {
+    const port = ports[index]!;
+    return { name, port, url: `http://127.0.0.1:${port}`, seed: sha256Hex(name) };
+  });
+  const child = await startChild<StubMinerConfig>('stub-miner', { miners, delayMs: 0 });
   return {
     pid: child.pid,
     paid: miners.slice(0, PAID.length),

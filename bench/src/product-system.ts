@@ -7,7 +7,7 @@ import { startPostgres } from '@studio/launcher/servers/postgres';
 import { startRedis } from '@studio/launcher/servers/redis';
 import { createApiKey } from '@studio/launcher/system/create-api-key';
 import { createDatabase } from '@studio/launcher/system/database';
-import { minerSeed, openInstallation, type Installation } from '@studio/launcher/system/installation';
+import { openInstallation, type Installation } from '@studio/launcher/system/installation';
 import { choosePort } from '@studio/launcher/system/ports';
 import { apiUrl, registryUrl, serviceSpecs, type Endpoints, type Places } from '@studio/launcher/system/processes';
 import { Supervisor, type ProcessSpec } from '@studio/launcher/system/supervisor';
@@ -65,7 +65,7 @@ export async function startProduct(
   try {
     const endpoints = await startServers(root, dataDir, installation, supervisor, say);
     const rememberFlag = join(dataDir, 'remember-results');
-    const trusted = [hotkeyFromSeed(minerSeed(installation, fleet.reference.name)).address];
+    const trusted = [hotkeyFromSeed(fleet.reference.seed).address];
     for (const spec of serviceSpecs(places, endpoints.services, installation, trusted)) {
       supervisor.run(adapted(spec, rememberFlag, profileDir));
     }
@@ -76,7 +76,7 @@ export async function startProduct(
       return (await Promise.all(answers)).every(Boolean);
     };
     await until('the services are ready', READY_MS, ready, supervisor);
-    for (const miner of [...fleet.paid, fleet.reference]) await register(endpoints.services, installation, miner);
+    for (const miner of [...fleet.paid, fleet.reference]) await register(endpoints.services, miner);
     await until('the miners are known', READY_MS, () => allKnown(endpoints.services, fleet), supervisor);
     const owner = openDatabase(endpoints.ownerUrl, 2);
     return {
@@ -98,7 +98,7 @@ export async function startProduct(
   }
 }
 
-async function startServers(
+export async function startServers(
   root: string,
   dataDir: string,
   installation: Installation,
@@ -160,10 +160,10 @@ function adapted(spec: ProcessSpec, rememberFlag: string, profileDir: string | u
 }
 
 /** Slots enough for every job of the worker, so that the miners are never what is waited for. */
-async function register(endpoints: Endpoints, installation: Installation, miner: StubMiner): Promise<void> {
+async function register(endpoints: Endpoints, miner: StubMiner): Promise<void> {
   const base = registryUrl(endpoints);
   const { hotkey: recipient } = (await (await fetch(`${base}/v1/identity`)).json()) as RegistryIdentity;
-  const hotkey = hotkeyFromSeed(minerSeed(installation, miner.name));
+  const hotkey = hotkeyFromSeed(miner.seed);
   const path = `/v1/miners/${hotkey.address}`;
   const registration: MinerRegistration = {
     endpoint: miner.url,

@@ -1,4 +1,7 @@
-/** A native miner's HTTP side without an engine: a test says how it answers, and sees what it was asked. */
+/**
+ * A native miner's HTTP side without an engine: a test says how it answers, and sees what it was asked. It lets in only
+ * who signs for it, with a nonce that it has not seen.
+ */
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { randomUUID } from 'node:crypto';
 import { CALLBACK_SECRET_HEADER, MANIFEST_PART, type MinerJobRequest, type MinerManifest } from '../contract/miner-job';
@@ -6,7 +9,7 @@ import type { RoutableMiner } from '../contract/miners';
 import { ENGINES, JOB_KINDS } from '../domain/task-kinds';
 import { sha256Hex } from '../protocol/canonical';
 import { hotkeyFromSeed, type Hotkey } from '../protocol/hotkey';
-import { HEADERS, signReply, signRequest } from '../protocol/signatures';
+import { HEADERS, signReply, signRequest, verifyRequest } from '../protocol/signatures';
 
 export type StubAnswer =
   | { status: number }
@@ -26,6 +29,8 @@ export interface StubMiner {
   /** Every request to POST /v1/jobs, repeated ones included. */
   asked: MinerJobRequest[];
   cancelled: string[];
+  /** Why requests were not let in (401). */
+  refused: string[];
   /** Replaced by tests; answers each request. */
   answer: (request: MinerJobRequest) => Promise<StubAnswer> | StubAnswer;
   /** Resolves when the miner has been asked this many times. */
@@ -54,6 +59,7 @@ export async function startStubMiner(name: string, slots = 4): Promise<StubMiner
     routable: routable(key.address, slots),
     asked: [],
     cancelled: [],
+    refused: [],
     answer: () => ({ status: 500 }),
     askedTimes: (count) =>
       new Promise((resolve) => {
@@ -63,19 +69,45 @@ export async function startStubMiner(name: string, slots = 4): Promise<StubMiner
       }),
     close: () => server.close(),
   };
-  server.post<{ Body: MinerJobRequest }>('/v1/jobs', async (request, reply) => {
-    const body: AskedJob = { ...request.body, [ASKED]: { key, orchestrator: header(request, HEADERS.hotkey) } };
-    stub.asked.push(body);
-    for (const { count, resolve } of waiting) if (count === stub.asked.length) resolve(body);
-    return send(request, reply, key, await stub.answer(body));
+  addRoutes(server, stub, (asked) => {
+    stub.asked.push(asked);
+    for (const { count, resolve } of waiting) if (count === stub.asked.length) resolve(asked);
+  });
+  stub.routable.endpoint = await listen(server);
+  return stub;
+}
+
+function addRoutes(server: FastifyInstance, stub: StubMiner, hear: (asked: AskedJob) => void): void {
+  const nonces = new Set<string>();
+  // As bytes: the signature is over exactly what was sent.
+  server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_, body, done) => done(null, body));
+  server.addHook('preHandler', async (request, reply) => {
+    const why = request.method === 'GET' ? undefined : refusal(request, stub.hotkey, nonces);
+    if (why === undefined) return;
+    stub.refused.push(why);
+    await reply.status(401).send({ error: { message: why } });
+  });
+  server.post<{ Body: Buffer }>('/v1/jobs', async (request, reply) => {
+    const job = JSON.parse(request.body.toString('utf8')) as MinerJobRequest;
+    const asked = { ...job, [ASKED]: { key: stub.key, orchestrator: header(request, HEADERS.hotkey) } };
+    hear(asked);
+    return send(request, reply, stub.key, await stub.answer(asked));
   });
   server.delete<{ Params: { id: string } }>('/v1/jobs/:id', async ({ params }) => {
     stub.cancelled.push(params.id);
     return {};
   });
   server.get('/v1/health', () => ({ status: 'ok' }));
-  stub.routable.endpoint = await listen(server);
-  return stub;
+}
+
+function refusal(request: FastifyRequest, recipient: string, nonces: Set<string>): string | undefined {
+  const { method, url: path, headers } = request;
+  const body = Buffer.isBuffer(request.body) ? request.body : '';
+  const verdict = verifyRequest({ method, path, body, nowMs: Date.now(), recipient, headers });
+  if (!verdict.ok) return verdict.message;
+  if (nonces.has(verdict.nonce)) return 'the nonce was used before';
+  nonces.add(verdict.nonce);
+  return undefined;
 }
 
 /** A whole result: the manifest, then the files by part name. */
