@@ -11,6 +11,7 @@ import {
   TextVar,
   UrlVar,
 } from '@studio/shared/platform/env';
+import { DEFAULT_PORTS, NetworkList, PortList } from '@studio/shared/platform/egress-env';
 
 export class DatabaseEnv extends ProcessEnv {
   @UrlVar(['postgres', 'postgresql'])
@@ -58,6 +59,22 @@ export class QuerierEnv extends DatabaseEnv {
   @FlagVar()
   @NotInProduction()
   ALLOW_PRIVATE_EGRESS = false;
+
+  /** Where miners may listen. */
+  @TextVar()
+  @PortList()
+  EGRESS_PORTS = DEFAULT_PORTS;
+
+  /** Our own public addresses: no miner lives there, and a request to one would come from inside. */
+  @OptionalVar()
+  @TextVar()
+  @NetworkList()
+  EGRESS_DENY?: string;
+
+  /** An HTTP proxy for everything that goes to miners. Names are then resolved, and refused, by it alone. */
+  @OptionalVar()
+  @UrlVar(['http', 'https'])
+  EGRESS_PROXY_URL?: string;
 
   /** Jobs that one worker moves at the same time; nearly all of that time it waits for miners. */
   @IntegerVar({ min: 1, max: 4_096, example: 64 })
