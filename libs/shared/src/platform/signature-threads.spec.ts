@@ -61,6 +61,12 @@ describe('signature threads that are asked too much', () => {
     await threads.close();
   });
 
+  it('refuse nothing that is no signature: it takes no place', async () => {
+    const threads = new SignatureThreads({ maxPending: 0 });
+    expect(await threads.verify(hotkey.address, 'text – ünïcode', '0x1234')).toBe(false);
+    await threads.close();
+  });
+
   it('answer what they took before they close', async () => {
     const threads = new SignatureThreads();
     const asked = Array.from({ length: 50 }, () => threads.verify(hotkey.address, 'text – ünïcode', signature));

@@ -64,7 +64,7 @@ export class SignatureThreads implements Verifier {
 
   /** False for any malformed input. @throws StudioError DEPENDENCY_DOWN while too many wait. */
   async verify(address: string, message: string, signature: string): Promise<boolean> {
-    // Takes no place in the queue. The thread looks at everything, this included.
+    // Takes no place in the queue.
     if (!isSignature(signature)) return false;
     return this.ask({ do: 'verify', message, address, signature }) as Promise<boolean>;
   }
