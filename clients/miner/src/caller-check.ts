@@ -1,10 +1,12 @@
 import {
   HEADERS,
   type IncomingHeaders,
-  MAX_CLOCK_SKEW_MS,
   type Refusal,
+  type RefusalReason,
   verifyRequest,
 } from '@studio/shared/protocol/signatures';
+import type { NonceMemory } from './nonce-memory';
+import type { Orchestrator } from './orchestrator';
 
 export interface Call {
   method: string;
@@ -14,44 +16,43 @@ export interface Call {
   nowMs: number;
 }
 
+export interface CallRefusal extends Omit<Refusal, 'reason'> {
+  reason: RefusalReason | 'replayed';
+}
+
 /** Who calls: `signed` has what a signed reply needs. */
-export type CallerVerdict = { ok: true; signed?: { nonce: string; hotkey: string } } | Refusal;
+export type CallerVerdict = { ok: true; signed?: { nonce: string; hotkey: string } } | CallRefusal;
 
 /**
- * Checks that a request comes from the orchestrator. Without a configured orchestrator unsigned requests pass, but a
- * signature that is there must be right. A nonce is remembered as long as its timestamp is accepted; a restart forgets
- * them, which is harmless: a repeated job is joined by its id, never run again.
+ * Checks that a request comes from the orchestrator, or from this miner's own hotkey: its self-test. Where no
+ * orchestrator is known to the miner unsigned requests pass, but a signature that is there must be right.
  */
 export class CallerCheck {
-  private readonly seen = new Map<string, number>();
-
   /** @param own this miner's hotkey: the recipient that callers sign for. */
   constructor(
     private readonly own: string,
-    private readonly orchestrator?: string,
+    private readonly orchestrator: Orchestrator,
+    private readonly nonces: NonceMemory,
   ) {}
 
-  verify(call: Call): CallerVerdict {
-    if (!this.orchestrator && call.headers[HEADERS.signature] === undefined) return { ok: true };
+  async verify(call: Call): Promise<CallerVerdict> {
+    const { enforced, hotkey: expected } = this.orchestrator;
+    if (!enforced && call.headers[HEADERS.signature] === undefined) return { ok: true };
     const verdict = verifyRequest({ ...call, recipient: this.own });
     if (!verdict.ok) return verdict;
     const { hotkey, nonce } = verdict;
-    if (this.orchestrator && hotkey !== this.orchestrator) {
-      return { ok: false, reason: 'wrong-signer', message: `this miner works for ${this.orchestrator} only` };
+    if (enforced && hotkey !== expected && hotkey !== this.own) {
+      return {
+        ok: false,
+        reason: 'wrong-signer',
+        message: expected
+          ? `this miner works for ${expected} only`
+          : 'this miner is not registered yet: it learns from the registry whose jobs it takes',
+      };
     }
-    if (!this.isFresh(`${hotkey}|${nonce}`, call.nowMs)) {
-      return { ok: false, reason: 'stale', message: 'the nonce was used before: send a fresh UUID' };
+    if (!(await this.nonces.use(`${hotkey}|${nonce}`, call.nowMs))) {
+      return { ok: false, reason: 'replayed', message: 'the nonce was used before: send a fresh UUID' };
     }
     return { ok: true, signed: { nonce, hotkey } };
-  }
-
-  private isFresh(nonce: string, nowMs: number): boolean {
-    for (const [old, since] of this.seen) {
-      if (since > nowMs - 2 * MAX_CLOCK_SKEW_MS) break;
-      this.seen.delete(old);
-    }
-    if (this.seen.has(nonce)) return false;
-    this.seen.set(nonce, nowMs);
-    return true;
   }
 }

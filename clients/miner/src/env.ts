@@ -13,7 +13,9 @@ import {
   ValidateBy,
   validateSync,
 } from 'class-validator';
+import { MINER_DIALECTS, type MinerDialect } from '@studio/shared/contract/miners';
 import { decodeSs58 } from '@studio/shared/protocol/ss58';
+import { EngineEnv } from './engines/env';
 import { PROFILES, type ProfileName } from './profiles';
 
 /** `auto`: inference is answered at once (200), training by callback (202). */
@@ -23,8 +25,46 @@ export type ReplyMode = (typeof REPLY_MODES)[number];
 const WHOLE = Type(() => Number);
 const HTTP_URL = { require_tld: false, protocols: ['http', 'https'], require_protocol: true };
 
-/** The miner's whole configuration: one field per environment variable, of the same name. */
-export class MinerEnv {
+const isHotkey = ValidateBy({
+  name: 'isHotkey',
+  validator: {
+    validate: (value) => decodeSs58(String(value)) !== undefined,
+    defaultMessage: () => 'must be an SS58 address with prefix 42',
+  },
+});
+
+const isSeed = Matches(/^(0x)?[0-9a-fA-F]{64}$/, {
+  message: 'must be 64 hex digits, for example from `openssl rand -hex 32`',
+});
+
+/** Where the hotkey comes from: one of the two, or the file that `keys create` writes. */
+export class KeyEnv {
+  /** The sr25519 mini secret of the hotkey. */
+  @IsOptional()
+  @isSeed
+  MINER_SEED?: string;
+
+  @IsOptional()
+  @IsString()
+  MINER_KEY_FILE?: string;
+}
+
+/** What every command that speaks with the registry needs. */
+export class RegistryEnv extends KeyEnv {
+  @IsUrl(HTTP_URL, { message: 'must be the URL of the registry, such as https://registry.example.org' })
+  REGISTRY_URL!: string;
+}
+
+/** The running miner's whole configuration: one field per environment variable, of the same name. */
+export class MinerEnv extends EngineEnv implements KeyEnv {
+  @IsOptional()
+  @isSeed
+  MINER_SEED?: string;
+
+  @IsOptional()
+  @IsString()
+  MINER_KEY_FILE?: string;
+
   @IsString()
   MINER_HOST = '127.0.0.1';
 
@@ -39,10 +79,6 @@ export class MinerEnv {
   @IsUrl(HTTP_URL)
   MINER_ENDPOINT?: string;
 
-  /** The sr25519 mini secret of the hotkey. */
-  @Matches(/^(0x)?[0-9a-fA-F]{64}$/, { message: 'must be 64 hex digits, for example from `openssl rand -hex 32`' })
-  MINER_SEED!: string;
-
   @IsOptional()
   @IsString()
   @Length(1, 128)
@@ -53,15 +89,9 @@ export class MinerEnv {
   @IsUrl(HTTP_URL)
   REGISTRY_URL?: string;
 
-  /** When given, only jobs signed by this hotkey are accepted. */
+  /** When given, only jobs signed by this hotkey are accepted; otherwise the registry names it. */
   @IsOptional()
-  @ValidateBy({
-    name: 'isHotkey',
-    validator: {
-      validate: (value) => decodeSs58(String(value)) !== undefined,
-      defaultMessage: () => 'must be an SS58 address with prefix 42',
-    },
-  })
+  @isHotkey
   MINER_ORCHESTRATOR?: string;
 
   @WHOLE
@@ -86,6 +116,17 @@ export class MinerEnv {
   @IsIn(REPLY_MODES)
   MINER_REPLY: ReplyMode = 'auto';
 
+  /** Metrics on a port of their own, and no longer beside the jobs. */
+  @IsOptional()
+  @WHOLE
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  METRICS_PORT?: number;
+
+  @IsString()
+  METRICS_HOST = '127.0.0.1';
+
   /** Label of the log lines. */
   @IsString()
   MINER_NAME = 'miner';
@@ -94,22 +135,89 @@ export class MinerEnv {
   LOG_LEVEL = 'info';
 }
 
-/** What is wrong with the environment: one line per variable, without the values of secrets. */
+/** `register`: a miner that is run by this kit, or one that already runs and speaks the other dialect. */
+export class RegisterEnv extends MinerEnv {
+  @IsIn(MINER_DIALECTS)
+  MINER_DIALECT: MinerDialect = 'native';
+}
+
+/** `self-test`. */
+export class SelfTestEnv extends KeyEnv {
+  @IsUrl(HTTP_URL)
+  MINER_ENDPOINT = 'http://127.0.0.1:8080';
+
+  @IsIn(MINER_DIALECTS)
+  MINER_DIALECT: MinerDialect = 'native';
+
+  /** When given, what the miner offers is compared with what it registered. */
+  @IsOptional()
+  @IsUrl(HTTP_URL)
+  REGISTRY_URL?: string;
+
+  /** Where the suite listens for callbacks and serves the inputs of its jobs. */
+  @IsString()
+  SELF_TEST_HOST = '127.0.0.1';
+
+  @WHOLE
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  SELF_TEST_PORT = 0;
+
+  /** How the miner reaches that listener, where it is not on the same host. */
+  @IsOptional()
+  @IsUrl(HTTP_URL)
+  SELF_TEST_CALLBACK_URL?: string;
+
+  /** A LoRA file of the miner's engine, for inference on an engine that the suite cannot compute itself. */
+  @IsOptional()
+  @IsString()
+  SELF_TEST_LORA?: string;
+
+  /** Longest wait for one result, in seconds. */
+  @WHOLE
+  @IsInt()
+  @Min(1)
+  @Max(3_600)
+  SELF_TEST_PATIENCE_S = 120;
+}
+
+/** What is wrong with the configuration: one line per variable, without the values of secrets. */
 export class EnvError extends Error {
   override readonly name = 'EnvError';
 }
 
+export type Variables = Readonly<Record<string, string | undefined>>;
+
 /** Which variables of the environment are ours. */
-const OURS = /^(MINER_\w+|REGISTRY_URL|LOG_LEVEL)$/;
+const OURS = /^(MINER_\w+|METRICS_\w+|SELF_TEST_\w+|REGISTRY_URL|LOG_LEVEL)$/;
+
+/** Variables given by flags take the place of the environment's. */
+export function withFlags(flags: Variables, source: Variables = process.env): Variables {
+  return { ...source, ...flags };
+}
 
 /** Empty variables count as absent. @throws EnvError naming every wrong variable at once. */
-export function minerEnv(source: NodeJS.ProcessEnv = process.env): MinerEnv {
+export function readEnv<T extends KeyEnv>(Class: new () => T, source: Variables): T {
   const given = Object.entries(source).filter(([name, value]) => OURS.test(name) && value);
-  const env = plainToInstance(MinerEnv, Object.fromEntries(given));
+  const env = plainToInstance(Class, Object.fromEntries(given));
   const problems = validateSync(env).map(({ property, constraints = {} }) => {
     const now = property === 'MINER_SEED' ? '' : ` (is ${JSON.stringify(source[property] ?? null)})`;
-    return `  ${property}${now}: ${Object.values(constraints).join('; ')}`;
+    const rules = Object.values(constraints).map((rule) => rule.replace(`${property} `, ''));
+    return `  ${property}${now}: ${rules.join('; ')}`;
   });
-  if (problems.length > 0) throw new EnvError(`The environment is wrong:\n${problems.join('\n')}`);
+  if (env.MINER_SEED && env.MINER_KEY_FILE)
+    problems.push('  MINER_SEED and MINER_KEY_FILE: give one of them, not both');
+  if (problems.length > 0) throw new EnvError(`The configuration is wrong:\n${problems.join('\n')}`);
   return env;
+}
+
+/** A variable that this command cannot do without. @throws EnvError */
+export function demand(value: string | undefined, name: string, remedy: string): string {
+  if (value) return value;
+  throw new EnvError(`The configuration is wrong:\n  ${name} (is null): ${remedy}`);
+}
+
+export function minerEnv(source: Variables = process.env): MinerEnv {
+  return readEnv(MinerEnv, source);
 }

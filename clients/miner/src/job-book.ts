@@ -8,6 +8,8 @@ export interface AcceptedAttempt {
   request: JobRequest;
   /** Unix time in milliseconds; later a result is worth nothing. */
   deadlineMs: number;
+  /** Who signed the request: the callback is signed for it. Absent where the request was not signed. */
+  orchestrator?: string;
 }
 
 /** A job lives three times its timeout; the longest of this engine is under an hour (task-kinds). */

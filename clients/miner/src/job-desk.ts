@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobKind } from '@studio/shared/domain/job';
+import type { Hotkey } from '@studio/shared/protocol/hotkey';
 import type { Logger } from 'pino';
 import { deliver } from './callback';
 import type { Craft } from './craft';
 import type { Inputs } from './inputs';
 import type { AcceptedAttempt, JobBook } from './job-book';
 import { type JobRequest, attemptKey } from './job-request';
+import type { CallbackOutcome, JobOutcome } from './metrics';
 import { produce } from './produce';
 import { type Produce, type ResultForm, encodeResult } from './result-form';
 
@@ -14,7 +16,17 @@ export interface DeskParts {
   inputs: Inputs;
   craft: Craft;
   slots: Readonly<Record<JobKind, number>>;
+  /** Signs the callbacks. */
+  hotkey: Hotkey;
+  counts: DeskCounts;
   log: Logger;
+}
+
+/** Told what happens, for the metrics. */
+export interface DeskCounts {
+  jobEnded(kind: JobKind, outcome: JobOutcome, seconds: number): void;
+  callbackEnded(outcome: CallbackOutcome): void;
+  callbackRetried(): void;
 }
 
 /** Why an attempt ended without a result. */
@@ -27,6 +39,8 @@ export interface RunningAttempt {
   readonly key: string;
   readonly request: JobRequest;
   readonly deadlineMs: number;
+  /** Who signed it, if anybody did. */
+  readonly orchestrator?: string;
   /** Answered with 202: the result goes to the callback. */
   readonly byCallback: boolean;
   /** Resolves when the attempt will survive a restart (by callback) or at once. */
@@ -55,14 +69,20 @@ export class JobDesk {
   constructor(private readonly parts: DeskParts) {}
 
   /** Joins the running attempt, points to the stored result, starts a new one, or finds no free slot. */
-  take(request: JobRequest, byCallback: boolean, nowMs: number): Taken {
+  take(request: JobRequest, byCallback: boolean, nowMs: number, orchestrator?: string): Taken {
     const key = attemptKey(request);
     const attempt = this.running.get(key);
     if (attempt) return { state: 'running', attempt };
     if (this.parts.book.hasResult(key)) return { state: 'done' };
     if (this.closing.signal.aborted || this.busy(request.kind) >= this.parts.slots[request.kind])
       return { state: 'busy' };
-    return { state: 'running', attempt: this.start(request, byCallback, nowMs, nowMs + request.timeout_ms) };
+    const accepted = { request, deadlineMs: nowMs + request.timeout_ms, ...(orchestrator && { orchestrator }) };
+    return { state: 'running', attempt: this.start(accepted, byCallback, nowMs) };
+  }
+
+  /** Results that are made and not yet delivered. */
+  get undelivered(): number {
+    return this.deliveries.size;
   }
 
   /** Attempts of this kind that are being worked on. */
@@ -86,7 +106,7 @@ export class JobDesk {
       const kept = await this.parts.book.result(key);
       if (owed.deadlineMs <= nowMs) await this.parts.book.settle(key);
       else if (kept) this.deliverLater(key, owed, kept);
-      else this.start(owed.request, true, nowMs, owed.deadlineMs);
+      else this.start(owed, true, nowMs);
     }
   }
 
@@ -100,12 +120,12 @@ export class JobDesk {
     await Promise.allSettled([...attempts.map(({ outcome }) => outcome), ...this.deliveries]);
   }
 
-  private start(request: JobRequest, byCallback: boolean, nowMs: number, deadlineMs: number): RunningAttempt {
+  private start(accepted: AcceptedAttempt, byCallback: boolean, nowMs: number): RunningAttempt {
+    const { request, deadlineMs } = accepted;
     const key = attemptKey(request);
     const abort = new AbortController();
     const timer = setTimeout(() => end('timeout'), Math.min(deadlineMs - nowMs, LONGEST_TIMER_MS));
     const end = (why: Ending): void => abort.abort(why);
-    const accepted = { request, deadlineMs };
     const recorded = byCallback ? this.parts.book.accept(accepted) : Promise.resolve();
     const outcome = recorded
       .then(() => this.work(request, abort.signal))
@@ -124,12 +144,16 @@ export class JobDesk {
   private async work(request: JobRequest, signal: AbortSignal): Promise<Outcome> {
     const { craft, inputs, book, log } = this.parts;
     const key = attemptKey(request);
+    const startedMs = performance.now();
+    const ended = (outcome: JobOutcome): void =>
+      this.parts.counts.jobEnded(request.kind, outcome, (performance.now() - startedMs) / 1000);
     let made: Produce;
     try {
       made = await produce(request, craft, inputs, signal);
     } catch (error) {
       if (signal.aborted) {
         log.info({ key, ended: signal.reason as Ending }, 'attempt ended early');
+        ended(signal.reason as Ending);
         return { ended: signal.reason as Ending };
       }
       log.warn({ key, err: error }, 'attempt failed');
@@ -137,25 +161,44 @@ export class JobDesk {
     }
     const result = await encodeResult(request, made);
     await book.keepResult(key, result);
+    ended('error' in made ? 'failed' : 'completed');
     return { result };
   }
 
-  private async handIn({ key, request, deadlineMs }: RunningAttempt, outcome: Outcome): Promise<void> {
-    if ('result' in outcome) this.deliverLater(key, { request, deadlineMs }, outcome.result);
-    else if (outcome.ended !== 'closing') await this.parts.book.settle(key);
+  private async handIn(attempt: RunningAttempt, outcome: Outcome): Promise<void> {
+    if ('result' in outcome) this.deliverLater(attempt.key, attempt, outcome.result);
+    else if (outcome.ended !== 'closing') await this.parts.book.settle(attempt.key);
   }
 
-  private deliverLater(key: string, { request, deadlineMs }: AcceptedAttempt, result: ResultForm): void {
-    const { book, log } = this.parts;
+  private deliverLater(key: string, { request, deadlineMs, orchestrator }: AcceptedAttempt, form: ResultForm): void {
+    const { hotkey, counts } = this.parts;
     const late = AbortSignal.timeout(Math.min(Math.max(deadlineMs - Date.now(), 1), LONGEST_TIMER_MS));
-    const delivery = deliver(request.callback, result, AbortSignal.any([late, this.closing.signal])).then(
-      (status) => {
-        log.info({ key, status }, 'result delivered');
-        return book.settle(key);
-      },
-      () => (this.closing.signal.aborted ? undefined : book.settle(key)),
-    );
+    const { callback } = request;
+    const retrying = (): void => counts.callbackRetried();
+    const delivery = deliver(
+      { callback, form, hotkey, retrying, ...(orchestrator && { orchestrator }) },
+      AbortSignal.any([late, this.closing.signal]),
+    )
+      .then(
+        (status) => this.delivered(key, status),
+        () => this.undeliverable(key),
+      )
+      .catch((error: unknown) => this.parts.log.error({ err: error, key }, 'a delivery could not be recorded'));
     this.deliveries.add(delivery);
     void delivery.finally(() => this.deliveries.delete(delivery));
+  }
+
+  private delivered(key: string, status: number): Promise<void> {
+    const outcome = status < 300 ? 'delivered' : 'refused';
+    this.parts.log[outcome === 'delivered' ? 'info' : 'warn']({ key, status }, `result ${outcome}`);
+    this.parts.counts.callbackEnded(outcome);
+    return this.parts.book.settle(key);
+  }
+
+  private async undeliverable(key: string): Promise<void> {
+    if (this.closing.signal.aborted) return;
+    this.parts.log.warn({ key }, 'result not delivered: the orchestrator did not take it in time');
+    this.parts.counts.callbackEnded('expired');
+    await this.parts.book.settle(key);
   }
 }

@@ -12,6 +12,7 @@ import pino from 'pino';
 import sharp from 'sharp';
 import { type FormData, Response, request } from 'undici';
 import { EnvError, minerEnv } from './env';
+import { loadHotkey } from './key-file';
 import { type Miner, startMiner } from './miner';
 import { encodePng } from './ref-sep-craft';
 
@@ -125,7 +126,7 @@ async function start(variables: Record<string, string> = {}): Promise<Miner> {
     LOG_LEVEL: 'silent',
     ...variables,
   });
-  const miner = await startMiner(env, threads, pino({ level: 'silent' }));
+  const miner = await startMiner({ env, hotkey: await loadHotkey(env), threads, log: pino({ level: 'silent' }) });
   miners.push(miner);
   return miner;
 }
@@ -184,7 +185,17 @@ describe('a miner', () => {
     const miner = await start({ MINER_SLOTS_INFERENCE: '0' });
     const get = async (path: string) => (await request(`http://127.0.0.1:${miner.port}${path}`)).body.json();
     expect(await get('/v1/capacity')).toEqual({ kinds: { 'lora-training': { engines: ['ref-sep-v1'], slots: 1 } } });
-    expect(await get('/v1/health')).toEqual({ status: 'ok', hotkey: miner.hotkey, running: { 'lora-training': 0 } });
+    expect(await get('/v1/health')).toEqual({
+      status: 'ok',
+      hotkey: miner.hotkey,
+      version: expect.stringMatching(/^\d+\.\d+\.\d+$/) as string,
+      uptime_s: expect.any(Number) as number,
+      engines: ['ref-sep-v1'],
+      orchestrator: null,
+      registered: null,
+      slots: { 'lora-training': { used: 0, of: 1 } },
+      undelivered: 0,
+    });
   });
 
   it('accepts a training with 202 and calls back with the LoRA and the secret', async () => {
@@ -357,7 +368,8 @@ describe('the environment', () => {
   });
 
   it('has a default for everything but the seed', () => {
-    expect(minerEnv({ MINER_SEED: SEED, PATH: '/bin', MINER_OPERATOR: '' })).toEqual({
+    expect(minerEnv({ MINER_SEED: SEED, PATH: '/bin', MINER_OPERATOR: '' })).toMatchObject({
+      MINER_ENGINE: 'ref-sep-v1',
       MINER_SEED: SEED,
       MINER_HOST: '127.0.0.1',
       MINER_PORT: 8080,
