@@ -4,7 +4,7 @@
  * `from` and `to` are regular expressions over paths from the repository root.
  */
 const SHARED = '^libs/shared/src';
-const TEST = '\\.(spec|e2e)\\.ts$';
+const TEST = '\\.(spec|e2e|rig)\\.ts$';
 const npm = (...names) => `(^|/)node_modules/(${names.join('|')})(/|$)`;
 
 /** Nest appears where a process is assembled, entered or left; the rest is plain code that tests call directly. */

@@ -5,7 +5,8 @@
 import nx from '@nx/eslint-plugin';
 import tseslint from 'typescript-eslint';
 
-const TESTS = ['**/*.spec.ts', '**/*.e2e.ts'];
+/** A `.rig.ts` is what several specs beside it set up. */
+const TESTS = ['**/*.spec.ts', '**/*.e2e.ts', '**/*.rig.ts'];
 const TEST_SUPPORT = ['libs/shared/src/testing/**', 'e2e/**', '**/jest-setup.ts', '**/jest-teardown.ts'];
 
 /** The rules of libraries that tests and their support code need not keep: they handle unknown data on purpose. */

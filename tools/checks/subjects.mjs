@@ -2,7 +2,7 @@
 import { isEntryPoint, listFiles, readText, report } from './repository.mjs';
 
 const REGISTRY = 'libs/shared/src/contract/subjects.ts';
-const CHECKED = /^(services|clients|libs|tools)\/.*(?<!\.spec|\.e2e)\.ts$/;
+const CHECKED = /^(services|clients|libs|tools)\/.*(?<!\.spec|\.e2e|\.rig)\.ts$/;
 
 /** `  name: { subject: 'a.b', form: 'hint', owner: 'querier',` */
 const ENTRY = /^\s*(\w+):\s*\{\s*subject:\s*'([^']+)',\s*form:\s*'(\w+)',\s*owner:\s*'(\w+)'/gm;

@@ -7,29 +7,38 @@ import { Health } from '@studio/shared/platform/health';
 import type { Logger } from '@studio/shared/platform/logger';
 import { createMetrics } from '@studio/shared/platform/metrics';
 import { publishHint } from '@studio/shared/platform/nats';
+import { SignatureThreads } from '@studio/shared/platform/signature-threads';
 import { StallWatch } from '@studio/shared/platform/stall-watch';
+import type { Redis } from 'ioredis';
 import type { NatsConnection } from 'nats';
+import { AddressOwners } from './address-owners';
 import { ArtifactRows } from './artifact.store';
 import { ArtifactUrls } from './artifact-urls';
+import { afterResult } from './attempt-ends';
 import { Callbacks } from './callbacks';
 import { Cancellations } from './cancellations';
 import { CheckPool } from './checks/check-pool';
 import { ClientKeyStore } from './client-key.store';
 import { deadlineSweeper } from './deadline.sweeper';
 import { DispatchStore } from './dispatch.store';
+import { dispatchMetrics } from './dispatch-metrics';
 import { Dispatcher } from './dispatcher';
+import { DoorWatch } from './door-watch';
 import type { QuerierEnv } from './env';
 import { FinishedWatch } from './finished-watch';
+import { Hedges } from './hedges';
 import { ClientFiles } from './input-files';
 import { JobStore } from './job.store';
 import { JobViews } from './job-view';
 import { MeasurementStore } from './measurement.store';
-import { NativeDialect } from './dialects/native';
+import { createDialects } from './dialects/dialects';
 import { askRegistry, MinerDirectory } from './routing/miner-directory';
-import { MinerLoad } from './routing/miner-load';
+import { MemoryLanes } from './routing/memory-lanes';
+import { TurnBoard } from './routing/turn-board';
 import { PolicyStore } from './policy.store';
+import { Reachability } from './reachability';
 import { ResultIntake } from './result-intake';
-import { ResultStore } from './result.store';
+import { ResultStore, type CallbackTarget } from './result.store';
 import { RttProbe } from './rtt-probe';
 import { Submissions } from './submit';
 import { Uploads } from './uploads';
@@ -37,6 +46,7 @@ import { Uploads } from './uploads';
 export interface Connections {
   db: Awaited<ReturnType<typeof connectDataSource>>;
   nats: NatsConnection;
+  redis: Redis;
 }
 
 const HEALTH_TIMEOUT_MS = 2_000;
@@ -44,11 +54,13 @@ const HEALTH_TIMEOUT_MS = 2_000;
 const CLAIM_SWEEP_MS = 250;
 /** A miner's slots bound what runs there; this bounds what a broken list of slots could open. */
 const MAX_CONNECTIONS_PER_MINER = 64;
+/** A loop that stood still for so long may have let a deadline pass with the reply already in our buffers. */
+const EXCUSING_STALL_MS = 1_000;
 
 export type Parts = ReturnType<typeof assembleParts>;
 
 /** What both roles have. */
-export function assembleParts(env: QuerierEnv, { db, nats }: Connections, log: Logger) {
+export function assembleParts(env: QuerierEnv, { db, nats, redis }: Connections, log: Logger) {
   const { PUBLIC_URL: publicUrl, URL_SECRET: urlSecret, ALLOW_PRIVATE_EGRESS: allowPrivate } = env;
   const finishedHint = (): void => publishHint(nats, SUBJECTS.jobFinished.subject, {});
   const jobs = new JobStore(db, (kinds) => {
@@ -61,10 +73,33 @@ export function assembleParts(env: QuerierEnv, { db, nats }: Connections, log: L
   // An api checks uploads and callbacks, a worker every result.
   const checks = new CheckPool({ warm: env.ROLE === 'worker' ? 1 : 0 });
   const measurements = new MeasurementStore(db);
-  const results = new ResultStore(db, finishedHint);
+  const policies = new PolicyStore(db);
+  const signatures = new SignatureThreads();
+  const signer = signatures.signer(env.ORCHESTRATOR_SEED);
+  const dialectOf = createDialects({ egress, urls, publicUrl, urlSecret, signer, verifier: signatures });
+  /** Who hears that a miner may have come or become free: a worker's dispatcher. */
+  const atMinerNews: (() => void)[] = [];
+  const tellNews = (): void => atMinerNews.forEach((listener) => listener());
+  const directory: MinerDirectory = new MinerDirectory(askRegistry(nats), log, tellNews, (hotkey) =>
+    owners.isBlocked(hotkey),
+  );
+  const owners: AddressOwners = new AddressOwners(directory, measurements, log);
+  const turns = new TurnBoard({
+    store: new MemoryLanes(),
+    rows: { openHolds: async () => [], provenSlots: async () => new Map() },
+    directory,
+    policy: () => policies.latest.routing,
+    onFree: tellNews,
+    log,
+  });
+  const results: ResultStore = new ResultStore(db, finishedHint, (attempts) =>
+    afterResult(attempts, { turns, hedges, directory, dialectOf }),
+  );
+  const hedges = new Hedges(results, policies, log);
   return {
     db,
     nats,
+    redis,
     jobs,
     urls,
     artifacts,
@@ -72,19 +107,35 @@ export function assembleParts(env: QuerierEnv, { db, nats }: Connections, log: L
     stalls,
     checks,
     measurements,
+    policies,
+    signatures,
+    dialectOf,
+    directory,
+    atMinerNews,
+    turns,
     results,
+    hedges,
     finishedHint,
-    client: new NativeDialect(egress, urls, { publicUrl, urlSecret }),
     intake: new ResultIntake(checks, artifacts, results, measurements),
     rows: new ArtifactRows(db),
     stalled: (fromMs: number, toMs: number) => stalls.overlapped(fromMs, toMs),
-    ask: askRegistry(nats),
     metrics: createMetrics(`querier-${env.ROLE}`),
     health: new Health(
       { postgres: () => db.query('SELECT 1'), nats: () => nats.flush() },
       { timeoutMs: HEALTH_TIMEOUT_MS, alive: () => !nats.isClosed() },
     ),
     log,
+    start: () => {
+      stalls.start();
+      directory.start(nats);
+      owners.start();
+      hedges.start();
+    },
+    /** After the doors and the dispatcher: what they still wait for is finished here. */
+    stop: async () => {
+      await Promise.all([directory.stop(), owners.stop(), hedges.stop()]);
+      await turns.drain();
+    },
   };
 }
 
@@ -92,30 +143,28 @@ export type Api = ReturnType<typeof assembleApi>;
 
 /** The doors for clients, callbacks and the auditor. */
 export function assembleApi(env: QuerierEnv, parts: Parts) {
-  const { db, nats, jobs, urls, artifacts, checks, rows, client, results, intake, finishedHint, stalled, log } = parts;
-  const directory = new MinerDirectory(parts.ask, log);
+  const { db, nats, jobs, urls, artifacts, checks, rows, results, intake, finishedHint, stalled, log } = parts;
+  const { directory, dialectOf, turns } = parts;
   const views = new JobViews(env.PUBLIC_URL, urls);
   const finished = new FinishedWatch(jobs, log);
-  const readyAgain = ({ kind }: { kind: Parameters<typeof jobReadySubject>[0] }): void =>
-    publishHint(nats, jobReadySubject(kind), {});
+  const afterRefusal = (target: CallbackTarget): void => {
+    turns.settle(target, 'failed');
+    publishHint(nats, jobReadySubject(target.kind), {});
+  };
   return {
     keys: new ClientKeyStore(db),
     submissions: new Submissions(jobs, directory, new ClientFiles(artifacts, rows, urls, checks)),
     views,
     finished,
-    cancellations: new Cancellations(jobs, directory, client, finishedHint),
+    cancellations: new Cancellations({ jobs, directory, dialectOf, turns, onFinished: finishedHint }),
     uploads: new Uploads(artifacts, rows, checks, views),
-    callbacks: new Callbacks(results, intake, readyAgain, stalled),
+    callbacks: new Callbacks(results, intake, dialectOf, afterRefusal, stalled),
     start: () => {
-      parts.stalls.start();
-      directory.start(nats);
+      parts.start();
       finished.start(nats);
     },
     /** Before the doors close: waiting requests would hold them open. */
-    stop: async () => {
-      await finished.stop();
-      await directory.stop();
-    },
+    stop: () => finished.stop(),
   };
 }
 
@@ -123,29 +172,41 @@ export type Worker = ReturnType<typeof assembleWorker>;
 
 /** Dispatch, leases, deadlines, round trips. */
 export function assembleWorker(env: QuerierEnv, parts: Parts) {
-  const { db, nats, client, intake, stalled, log, jobs, finishedHint, measurements } = parts;
-  const directory: MinerDirectory = new MinerDirectory(parts.ask, log, () => dispatcher.hint());
+  const { db, nats, intake, stalls, stalled, log, jobs, finishedHint, measurements, metrics } = parts;
+  const { directory, atMinerNews, dialectOf, turns, hedges, policies } = parts;
+  const door = new DoorWatch(env.PUBLIC_URL, { log });
   const dispatcher = new Dispatcher(
     new DispatchStore(db, env.workerName, finishedHint),
-    new PolicyStore(db),
-    { directory, load: new MinerLoad(), client, intake, stalled, urlSecret: env.URL_SECRET },
+    policies,
+    {
+      directory,
+      dialectOf,
+      turns,
+      hedges,
+      intake,
+      stalled,
+      excused: (fromMs, toMs) => stalls.longestMs(fromMs, toMs) >= EXCUSING_STALL_MS || door.wasShut(fromMs, toMs),
+      reach: new Reachability(),
+      count: dispatchMetrics(metrics),
+      urlSecret: env.URL_SECRET,
+    },
     { concurrency: env.WORKER_CONCURRENCY, sweepMs: CLAIM_SWEEP_MS, graceMs: env.WORKER_GRACE_MS },
     log,
   );
+  atMinerNews.push(() => dispatcher.hint());
   const deadlines = deadlineSweeper(jobs, finishedHint, log);
   const probe = new RttProbe(directory, measurements, { allowPrivate: env.ALLOW_PRIVATE_EGRESS }, log);
   return {
     dispatcher,
     start: () => {
-      parts.stalls.start();
-      directory.start(nats);
+      parts.start();
       dispatcher.start(nats);
       deadlines.start();
       probe.start();
+      door.start();
     },
     stop: async () => {
-      await Promise.all([dispatcher.stop(), deadlines.stop(), probe.stop()]);
-      await directory.stop();
+      await Promise.all([dispatcher.stop(), deadlines.stop(), probe.stop(), door.stop()]);
     },
   };
 }

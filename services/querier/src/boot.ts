@@ -1,6 +1,7 @@
 import { connectDataSource } from '@studio/shared/database/data-source';
 import type { Logger } from '@studio/shared/platform/logger';
 import { connectNats } from '@studio/shared/platform/nats';
+import { connectRedis } from '@studio/shared/platform/redis';
 import { assembleApi, assembleParts, assembleWorker, type Parts } from './assembly';
 import type { QuerierEnv } from './env';
 import { openDoors } from './querier.module';
@@ -22,7 +23,8 @@ export async function boot(env: QuerierEnv, log: Logger, signal?: AbortSignal): 
     signal,
   );
   const nats = await connectNats(env.NATS_URL, name, log);
-  const parts = assembleParts(env, { db, nats }, log);
+  const redis = connectRedis(env.REDIS_URL, name, log);
+  const parts = assembleParts(env, { db, nats, redis }, log);
   return env.ROLE === 'api' ? startApi(env, parts) : startWorker(env, parts);
 }
 
@@ -50,11 +52,14 @@ async function startWorker(env: QuerierEnv, parts: Parts): Promise<RunningQuerie
   return { url: doors.url, close };
 }
 
-async function closeParts({ jobs, results, stalls, egress, checks, nats, db }: Parts): Promise<void> {
+async function closeParts(parts: Parts): Promise<void> {
+  const { jobs, results, stalls, egress, checks, signatures, nats, redis, db } = parts;
   await Promise.all([jobs.drain(), results.drain()]);
+  await parts.stop();
   stalls.stop();
   await egress.close();
-  await checks.close();
+  await Promise.all([checks.close(), signatures.close()]);
+  redis.disconnect();
   await nats.close();
   await db.destroy();
 }

@@ -11,6 +11,7 @@ import type {
   JobKind,
   RoutingRule,
 } from '@studio/shared/domain/job';
+import type { MinerDialect } from '@studio/shared/contract/miners';
 import { Batcher } from '@studio/shared/platform/batcher';
 import type { DataSource } from 'typeorm';
 import { statesFor, type Updated } from './sql';
@@ -24,6 +25,8 @@ export interface AttemptRecord {
   reason: string | null;
   /** Since it was sent, by the database's clock. */
   elapsedMs: number;
+  hedge: boolean;
+  dialect: MinerDialect;
 }
 
 export interface ClaimedJob {
@@ -47,6 +50,8 @@ export interface NewAttempt {
   attemptNo: number;
   hotkey: string;
   operator: string;
+  hedge: boolean;
+  dialect: MinerDialect;
   /** Hex SHA-256 of the callback's secret. */
   callbackHash: string;
 }
@@ -65,11 +70,10 @@ export interface AttemptEnd {
   next: NextMove;
 }
 
-export interface MinerLoadRow {
-  hotkey: string;
-  kind: JobKind;
-  engine: Engine;
-  open: number;
+interface ParkedJob {
+  jobId: string;
+  leaseNo: number;
+  wakeMs: number;
 }
 
 const BATCH = 200;
@@ -78,7 +82,7 @@ const FENCED = `j."lease_no" = g."leaseNo" AND j.state = 'running'`;
 const ATTEMPTS = `CASE WHEN j.attempt_no = 0 THEN '[]'::jsonb ELSE (
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'attemptNo', a.attempt_no, 'hotkey', a.hotkey, 'operator', a.operator, 'state', a.state, 'blame', a.blame,
-           'reason', a.reason, 'elapsedMs', extract(epoch FROM studio.now() - a.sent_at) * 1000)
+           'reason', a.reason, 'hedge', a.hedge, 'dialect', a.dialect, 'elapsedMs', extract(epoch FROM studio.now() - a.sent_at) * 1000)
          ORDER BY a.attempt_no), '[]') FROM studio.attempts a WHERE a.job_id = j.id) END AS attempts`;
 
 const CLAIMED = `j.id, j.kind, j.engine, j.input, j.routing, j.timeout_ms AS "timeoutMs", j.lease_no AS "leaseNo",
@@ -88,7 +92,7 @@ const CLAIMED = `j.id, j.kind, j.engine, j.input, j.routing, j.timeout_ms AS "ti
 export class DispatchStore {
   private readonly opens: Batcher<NewAttempt, boolean>;
   private readonly ends: Batcher<AttemptEnd, boolean>;
-  private readonly parks: Batcher<{ jobId: string; leaseNo: number; attemptNo: number }, boolean>;
+  private readonly parks: Batcher<ParkedJob, boolean>;
 
   constructor(
     private readonly db: DataSource,
@@ -163,16 +167,12 @@ export class DispatchStore {
     return this.ends.add(end);
   }
 
-  /** The miner answered 202. @returns false when the lease was lost or a callback has closed the attempt already. */
-  awaitCallback(jobId: string, leaseNo: number, attemptNo: number): Promise<boolean> {
-    return this.parks.add({ jobId, leaseNo, attemptNo });
-  }
-
-  /** Attempts under way at every miner, of all workers and of callbacks that are awaited. */
-  async minerLoad(): Promise<MinerLoadRow[]> {
-    return this.db.query<MinerLoadRow[]>(
-      `SELECT hotkey, kind, engine, count(*)::int AS open FROM studio.attempts WHERE state = 'open' GROUP BY 1, 2, 3`,
-    );
+  /**
+   * Every open attempt of the job was answered with 202: it waits for the callbacks, at most for `wakeMs`.
+   * @returns false when the lease was lost or callbacks have closed the attempts already.
+   */
+  awaitCallback(jobId: string, leaseNo: number, wakeMs: number): Promise<boolean> {
+    return this.parks.add({ jobId, leaseNo, wakeMs });
   }
 
   async drain(): Promise<void> {
@@ -183,15 +183,17 @@ export class DispatchStore {
     const rows = await this.db.query<{ id: string }[]>(
       `WITH given AS (
          SELECT * FROM jsonb_to_recordset($1::jsonb) AS g("jobId" uuid, "leaseNo" int, "attemptNo" int, "hotkey" text,
-                "operator" text, "callbackHash" text)),
+                "operator" text, "hedge" boolean, "dialect" text, "callbackHash" text)),
        held AS MATERIALIZED (
          SELECT j.id FROM studio.jobs j JOIN given g ON g."jobId" = j.id
           WHERE ${FENCED} AND j.attempt_no = g."attemptNo" - 1 ORDER BY j.id FOR UPDATE OF j),
        numbered AS (
          UPDATE studio.jobs j SET attempt_no = j.attempt_no + 1 FROM held h WHERE j.id = h.id
          RETURNING j.id, j.kind, j.engine, j.lease_no, j.attempt_no)
-       INSERT INTO studio.attempts (job_id, attempt_no, hotkey, operator, kind, engine, lease_no, callback_hash)
-       SELECT n.id, n.attempt_no, g."hotkey", g."operator", n.kind, n.engine, n.lease_no, decode(g."callbackHash", 'hex')
+       INSERT INTO studio.attempts (job_id, attempt_no, hotkey, operator, kind, engine, lease_no, hedge, dialect,
+                                    callback_hash)
+       SELECT n.id, n.attempt_no, g."hotkey", g."operator", n.kind, n.engine, n.lease_no, g."hedge", g."dialect",
+              decode(g."callbackHash", 'hex')
          FROM numbered n JOIN given g ON g."jobId" = n.id
        RETURNING job_id AS id`,
       [JSON.stringify(attempts)],
@@ -226,16 +228,16 @@ export class DispatchStore {
   }
 
   /** Locks the attempts as well: a callback may be closing one at this moment. */
-  private async awaitCallbacks(parked: { jobId: string; leaseNo: number; attemptNo: number }[]): Promise<boolean[]> {
+  private async awaitCallbacks(parked: ParkedJob[]): Promise<boolean[]> {
     const [rows] = await this.db.query<Updated<{ id: string }>>(
-      `WITH given AS (SELECT * FROM jsonb_to_recordset($1::jsonb) AS g("jobId" uuid, "leaseNo" int, "attemptNo" int)),
+      `WITH given AS (SELECT * FROM jsonb_to_recordset($1::jsonb) AS g("jobId" uuid, "leaseNo" int, "wakeMs" float8)),
        held AS MATERIALIZED (
-         SELECT j.id, a.sent_at FROM studio.jobs j
+         SELECT j.id, g."wakeMs" FROM studio.jobs j
            JOIN given g ON g."jobId" = j.id
-           JOIN studio.attempts a ON a.job_id = j.id AND a.attempt_no = g."attemptNo"
-          WHERE ${FENCED} AND a.state = 'open' ORDER BY j.id FOR UPDATE OF j, a)
+           JOIN studio.attempts a ON a.job_id = j.id
+          WHERE ${FENCED} AND a.state = 'open' ORDER BY j.id, a.attempt_no FOR UPDATE OF j, a)
        UPDATE studio.jobs j
-          SET state = 'awaiting-callback', worker = NULL, wake_at = h.sent_at + j.timeout_ms * interval '1 ms'
+          SET state = 'awaiting-callback', worker = NULL, wake_at = studio.now() + h."wakeMs" * interval '1 ms'
          FROM held h WHERE j.id = h.id RETURNING j.id`,
       [JSON.stringify(parked)],
     );

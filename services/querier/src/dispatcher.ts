@@ -1,7 +1,5 @@
 /** A worker's loop: claim as many jobs as there are free slots, run each, and keep their leases alive. */
-import { TASK_KINDS } from '@studio/shared/domain/task-kinds';
 import { SUBJECTS } from '@studio/shared/contract/subjects';
-import type { RoutingRule } from '@studio/shared/domain/job';
 import { DEFAULT_POLICY, type Policy } from '@studio/shared/domain/policy';
 import type { Logger } from '@studio/shared/platform/logger';
 import { Sweeper } from '@studio/shared/platform/sweeper';
@@ -9,6 +7,7 @@ import type { NatsConnection, Subscription } from 'nats';
 import type { ClaimedJob, DispatchStore } from './dispatch.store';
 import { JobRun, type JobRunParts } from './job-run';
 import type { PolicyStore } from './policy.store';
+import type { TurnBoard } from './routing/turn-board';
 
 export interface DispatcherOptions {
   concurrency: number;
@@ -31,8 +30,9 @@ const RENEWALS_PER_LEASE = 3;
 const RENEW_TICK_MS = 100;
 /** Under load a claim then takes several jobs: it costs two statements, however many it finds. */
 const CLAIM_REST_MS = 3;
-/** How long another worker's doings may be unknown here: what is then too much for a miner, it answers with 429. */
-const LOAD_MS = 50;
+/** How old the copy of the miners' state may be at a claim; while jobs wait for a slot, a freed one is to be seen soon. */
+const COPY_MS = 250;
+const COPY_WAITING_MS = 50;
 /** Claimed beyond the free slots that are known: jobs that end at once, because nobody may do them. */
 const CLAIM_MARGIN = 8;
 
@@ -44,13 +44,14 @@ export class Dispatcher {
   private policy: Policy = DEFAULT_POLICY;
   /** The last claim left jobs behind, so that the end of a job makes room for one. */
   private backlog = false;
+  /** At the last claim somebody had no free slot. */
+  private saturated = false;
   private renewedAtMs = 0;
-  private loadedAtMs = -Infinity;
 
   constructor(
     private readonly store: DispatchStore,
     private readonly policies: PolicyStore,
-    private readonly parts: Omit<JobRunParts, 'maxAttempts' | 'store'>,
+    private readonly parts: Omit<JobRunParts, 'policy' | 'store'> & { turns: TurnBoard },
     private readonly options: DispatcherOptions,
     private readonly log: Pick<Logger, 'error' | 'info'>,
   ) {
@@ -107,42 +108,21 @@ export class Dispatcher {
     // Before the registry has answered once nobody is known, and nothing could be concluded from that.
     if (room <= 0 || !this.parts.directory.isKnown) return;
     this.policy = await this.policies.current();
-    if (performance.now() - this.loadedAtMs >= LOAD_MS) {
-      this.parts.load.replace(await this.store.minerLoad());
-      this.loadedAtMs = performance.now();
-    }
-    const { saturated, freeSlots } = this.capacity();
+    const { turns } = this.parts;
+    await turns.refresh(this.saturated ? COPY_WAITING_MS : COPY_MS);
+    const { saturated, freeSlots } = turns.room();
+    this.saturated = saturated.length > 0;
     const limit = Math.min(room, freeSlots + CLAIM_MARGIN);
     const jobs = await this.store.claim(limit, this.policy.leaseMs, saturated);
     for (const job of jobs) this.launch(job);
     this.backlog = jobs.length === limit;
   }
 
-  /** A kind without miners is not saturated: its jobs have to hear of it. */
-  private capacity(): { saturated: string[]; freeSlots: number } {
-    const { directory, load } = this.parts;
-    const saturated: string[] = [];
-    let freeSlots = 0;
-    for (const { kind, engine } of TASK_KINDS) {
-      const freeOf = (routing: RoutingRule): number | undefined => {
-        const candidates = load.candidates(directory.offers(kind, engine, routing), kind, engine, null);
-        return candidates.length > 0 ? candidates.reduce((sum, candidate) => sum + candidate.freeSlots, 0) : undefined;
-      };
-      if (freeOf({}) === 0) saturated.push(`${kind}|${engine}`);
-      for (const { hotkey } of directory.all()) {
-        const free = freeOf({ onlyHotkey: hotkey });
-        freeSlots += free ?? 0;
-        if (free === 0) saturated.push(`${kind}|${engine}|${hotkey}`);
-      }
-    }
-    return { saturated, freeSlots };
-  }
-
   private launch(job: ClaimedJob): void {
     const abort = new AbortController();
     // Its lease ran out here as well, while the database was away: the older run's writes are fenced by now.
     this.running.get(job.id)?.abort.abort();
-    const parts = { ...this.parts, store: this.store, maxAttempts: () => this.policy.maxAttempts };
+    const parts = { ...this.parts, store: this.store, policy: () => this.policy };
     const done = new JobRun(parts, job, abort.signal)
       .run()
       // The lease runs out and the job is taken up again: a fault of ours costs nobody anything but time.

@@ -1,45 +1,72 @@
 /**
- * One claimed job in one worker: take up the open attempt or make one, send it, and do what its end asks for, until the
- * job is finished, waits for a callback, or goes back to the queue.
+ * One claimed job in one worker: take up the open attempts or make one, send it, hedge it when it is slow, and do what
+ * each end asks for, until the job is finished, waits for callbacks, or goes back to the queue.
  */
-import { afterAttempt, chooseMiner, isEligible, type Exclusions } from '@studio/shared/domain/dispatch-policy';
-import type { InferenceInput, JobFailure } from '@studio/shared/domain/job';
-import { callbackHash, callbackSecret } from './callback-secret';
+import { blameOf, type Fault, type Witness } from '@studio/shared/domain/blame';
+import { afterAttempt } from '@studio/shared/domain/dispatch-policy';
+import type { JobFailure } from '@studio/shared/domain/job';
+import type { MinerAnswer } from './dialects/dialect';
+import type { DialectOf } from './dialects/dialects';
 import type { AttemptRecord, ClaimedJob, DispatchStore, NextMove } from './dispatch.store';
-import type { Dialect, MinerAnswer } from './dialects/dialect';
-import type { MinerDirectory } from './routing/miner-directory';
-import type { MinerCandidate, MinerLoad } from './routing/miner-load';
+import type { Hedges } from './hedges';
+import { charged, holdOf, NextMiner, type NextMinerParts } from './next-miner';
 import type { ResultIntake } from './result-intake';
+import type { HoldEnd } from './routing/turns';
 
-export interface JobRunParts {
+export interface JobRunParts extends NextMinerParts {
   store: DispatchStore;
-  directory: MinerDirectory;
-  load: MinerLoad;
-  client: Dialect;
   intake: ResultIntake;
+  hedges: Hedges;
+  dialectOf: DialectOf;
+  /** What was seen of other operators' miners; told of each miner that answers or cannot be reached. */
+  reach: { answered(operator: string): void; failed(operator: string): void; witness(operator: string): Witness };
   /** Whether our own event loop stood still in this interval of `performance.now()`. */
   stalled: (fromMs: number, toMs: number) => boolean;
-  urlSecret: string;
-  maxAttempts: () => number;
+  /** Whether a timeout may be our own doing: the loop stood still for long, or callbacks found our door shut. */
+  excused: (fromMs: number, toMs: number) => boolean;
+  /** Hears of every attempt that ended without a result, and of every hedge. */
+  count: { ended(attempt: AttemptRecord, job: ClaimedJob): void; hedged(job: ClaimedJob): void };
   random?: () => number;
 }
 
-/** An attempt that ended without a result; `busy` is not charged. */
-interface Ended {
-  state: 'failed' | 'invalid' | 'busy' | 'timeout';
-  blame: AttemptRecord['blame'];
-  reason: string;
+/** An attempt on the wire. */
+interface Flight {
+  abort: AbortController;
+  landing: Promise<Landing>;
 }
+
+interface Landing {
+  attempt: AttemptRecord;
+  resumed: boolean;
+  answer: MinerAnswer;
+}
+
+type Ended = Pick<Extract<MinerAnswer, { type: 'ended' }>, 'state' | 'fault' | 'reason'>;
+
+const TIMED_OUT: MinerAnswer = {
+  type: 'ended',
+  state: 'timeout',
+  fault: 'miner',
+  reason: 'no result within the time the task allows',
+};
+const WITHDRAWN: MinerAnswer = { type: 'ended', state: 'failed', fault: 'miner', reason: 'the miner has withdrawn' };
 
 /** All miners are busy: long enough for a slot to free up, spread so that the jobs do not return together. */
 const BUSY_WAIT_MS = [100, 400] as const;
 
-/** A job that only one miner may do is asked of it again after these. */
-const SAME_MINER_WAIT_MS = [500, 1_000, 2_000] as const;
+/** After a failure, where the same miner, or everybody, may be asked again: growing, so that an outage is not hammered. */
+const RETRY_WAIT_MS = [500, 1_000, 2_000] as const;
 
 export class JobRun {
-  /** Miners that were busy in this run; in the next they may be asked again. */
-  private readonly busy = new Set<string>();
+  /** Miners that were busy or out of reach in this run; in the next they may be asked again. */
+  private readonly passedOver = new Set<string>();
+  private readonly flights = new Map<number, Flight>();
+  /** Answered with 202: their results come by callback. */
+  private parked: AttemptRecord[] = [];
+  /** When each attempt was sent, by `performance.now()`. */
+  private readonly sentAtMs = new Map<number, number>();
+  private hedgeTried = false;
+  private readonly next: NextMiner;
   private readonly random: () => number;
   /** `remainingMs` counts from here. */
   private readonly claimedAtMs = performance.now();
@@ -50,196 +77,234 @@ export class JobRun {
     private readonly signal: AbortSignal,
   ) {
     this.random = parts.random ?? Math.random;
+    this.next = new NextMiner(parts);
+    this.noteTimes();
   }
 
   /** Resolves when this worker has nothing more to do for the job. */
   async run(): Promise<void> {
-    const open = this.job.attempts.find(({ state }) => state === 'open');
-    let attempt = open ?? (await this.openNext());
-    let resumed = open !== undefined;
-    while (attempt) {
-      const next = await this.attempt(attempt, resumed);
-      attempt = next ? await this.openNext() : undefined;
-      resumed = false;
-    }
+    for (const attempt of this.openAttempts()) this.launch(attempt, true);
+    let flying = this.flights.size > 0 || (await this.openNext());
+    while (flying) flying = await this.follow(await this.nextLanding());
+    for (const { abort } of this.flights.values()) abort.abort();
   }
 
-  /** @returns whether another attempt is due in this run. */
-  private async attempt(attempt: AttemptRecord, resumed: boolean): Promise<boolean> {
-    const answer = await this.send(attempt);
+  /** The first answer; a hedge is sent when it is due before. */
+  private async nextLanding(): Promise<Landing> {
+    const landings = (): Promise<Landing>[] => [...this.flights.values()].map(({ landing }) => landing);
+    const dueMs = this.hedgeDueMs();
+    if (dueMs !== undefined) {
+      const first = await within(Promise.race(landings()), dueMs);
+      if (first) return first;
+      await this.openHedge();
+    }
+    return Promise.race(landings());
+  }
+
+  /** @returns whether an attempt of this job is on the wire afterwards. */
+  private async follow({ attempt, resumed, answer }: Landing): Promise<boolean> {
+    this.flights.delete(attempt.attemptNo);
     switch (answer.type) {
       case 'abandoned':
         return false;
       case 'accepted':
-        return this.park(attempt);
+        this.parts.reach.answered(attempt.operator);
+        this.parked.push(attempt);
+        return this.flights.size > 0 || this.park();
       case 'ended':
-        return this.conclude(attempt, { ...answer, blame: answer.fault === 'connection' ? 'miner' : answer.fault });
+        return this.conclude(attempt, answer);
       case 'result':
+        this.parts.reach.answered(attempt.operator);
         return this.takeResult(attempt, answer, resumed);
     }
   }
 
-  private async send(attempt: AttemptRecord): Promise<MinerAnswer> {
-    const miner = this.parts.directory.find(attempt.hotkey);
+  private launch(attempt: AttemptRecord, resumed: boolean): void {
+    const abort = new AbortController();
+    const signal = AbortSignal.any([this.signal, abort.signal]);
+    const landing = this.send(attempt, signal).then((answer) => ({ attempt, resumed, answer }));
+    this.flights.set(attempt.attemptNo, { abort, landing });
+  }
+
+  private async send(attempt: AttemptRecord, signal: AbortSignal): Promise<MinerAnswer> {
     // Not the job's deadline, which is no fault of this miner: when it comes, the lease is gone and the signal fires.
-    const deadlineMs = this.job.timeoutMs - attempt.elapsedMs;
-    if (deadlineMs <= 0) {
-      return { type: 'ended', state: 'timeout', fault: 'miner', reason: 'no result within the time the task allows' };
-    }
-    if (!miner) return { type: 'ended', state: 'failed', fault: 'miner', reason: 'the miner has withdrawn' };
-    const { job, signal } = this;
-    return this.parts.client.dispatch({
-      job,
-      attemptNo: attempt.attemptNo,
-      miner,
-      deadlineMs,
-      signal,
-    });
+    const deadlineMs = this.job.timeoutMs - this.elapsedMs(attempt);
+    if (deadlineMs <= 0) return TIMED_OUT;
+    const miner = this.parts.directory.find(attempt.hotkey);
+    if (!miner) return WITHDRAWN;
+    const { job } = this;
+    return this.parts
+      .dialectOf(attempt.dialect)
+      .dispatch({ job, attemptNo: attempt.attemptNo, miner, deadlineMs, signal });
   }
 
   private async takeResult(
     attempt: AttemptRecord,
-    { result, span, freshConnection }: Extract<MinerAnswer, { type: 'result' }>,
+    { result, receipt, span, freshConnection }: Extract<MinerAnswer, { type: 'result' }>,
     resumed: boolean,
   ): Promise<boolean> {
     const { id: jobId, kind, engine, input, timeoutMs } = this.job;
     const { hotkey, attemptNo } = attempt;
     const { startMs, endMs } = span;
-    const outcome = await this.parts.intake.take({ jobId, attemptNo, hotkey, kind, engine, input, timeoutMs }, result, {
-      rawUs: (endMs - startMs) * 1_000,
-      freshTls: freshConnection && this.parts.directory.find(hotkey)?.endpoint.startsWith('https:') === true,
-      // A resumed attempt began under another worker: when, only that one's clock knew.
-      void: resumed || this.parts.stalled(startMs, startMs) || this.parts.stalled(endMs, endMs),
-    });
-    if (outcome.type === 'refused') return this.conclude(attempt, { ...outcome, blame: 'miner' });
-    this.parts.load.ended(hotkey, kind, engine);
-    if (kind === 'lora-inference') this.parts.load.holds(hotkey, (input as InferenceInput).lora.sha256);
-    return false;
+    const subject = { jobId, attemptNo, hotkey, kind, engine, input, timeoutMs };
+    const outcome = await this.parts.intake.take(
+      subject,
+      { result, receipt },
+      {
+        rawUs: (endMs - startMs) * 1_000,
+        freshTls: freshConnection && this.parts.directory.find(hotkey)?.endpoint.startsWith('https:') === true,
+        // A resumed attempt began under another worker: when, only that one's clock knew.
+        void: resumed || this.parts.stalled(startMs, startMs) || this.parts.stalled(endMs, endMs),
+      },
+    );
+    if (outcome.type === 'accepted') return false;
+    if (outcome.type === 'late') return this.flights.size > 0 || this.catchUp();
+    return this.conclude(attempt, { ...outcome, fault: 'miner' });
   }
 
-  /** The miner answered 202: the job waits in the database and holds nothing of this worker. */
-  private async park({ attemptNo }: AttemptRecord): Promise<boolean> {
-    const { id, leaseNo } = this.job;
-    if (await this.parts.store.awaitCallback(id, leaseNo, attemptNo)) return false;
-    // The callback overtook the 202. It finished the job, or it closed the attempt and the next is due.
-    const now = await this.parts.store.reload(id, leaseNo);
-    if (now) this.job = now;
-    return now !== undefined;
+  /** Every miner answered 202: the job waits in the database and holds nothing of this worker. */
+  private async park(): Promise<boolean> {
+    const { id, leaseNo, timeoutMs } = this.job;
+    const untilTimeoutMs = this.parked.map((attempt) => timeoutMs - this.elapsedMs(attempt));
+    const wakeMs = Math.max(0, Math.min(...untilTimeoutMs, this.hedgeDueMs() ?? Infinity));
+    if (await this.parts.store.awaitCallback(id, leaseNo, wakeMs)) return false;
+    return this.catchUp();
   }
 
-  private async conclude(attempt: AttemptRecord, { state, blame, reason }: Ended): Promise<boolean> {
-    const { id: jobId, leaseNo, kind, engine } = this.job;
-    this.parts.load.ended(attempt.hotkey, kind, engine);
+  /** A callback was faster than we: it finished the job, or it closed an attempt and the next is due. */
+  private async catchUp(): Promise<boolean> {
+    const now = await this.parts.store.reload(this.job.id, this.job.leaseNo);
+    if (!now) return false;
+    this.job = now;
+    this.noteTimes();
+    this.parked = this.openAttempts();
+    return this.parked.length > 0 ? this.park() : this.openNext();
+  }
+
+  private async conclude(attempt: AttemptRecord, { state, fault, reason }: Ended): Promise<boolean> {
+    const { id: jobId, leaseNo } = this.job;
+    const { hotkey, attemptNo } = attempt;
+    const blame = this.blame(attempt, state, fault);
     Object.assign(attempt, { state, blame, reason });
-    if (!this.job.attempts.includes(attempt)) this.job.attempts.push(attempt);
-    if (state === 'busy') {
-      this.busy.add(attempt.hotkey);
-      this.parts.load.refused(attempt.hotkey, kind, engine);
-    }
-    const next = this.nextMove(state === 'busy' ? 'busy' : 'failed');
-    const { attemptNo } = attempt;
+    this.parts.turns.settle(holdOf(this.job, attempt), holdEnd(attempt, fault));
+    this.parts.count.ended(attempt, this.job);
+    if (blame !== 'miner') this.passedOver.add(hotkey);
+    const othersOpen = this.flights.size + this.parked.length > 0;
+    const next: NextMove = othersOpen ? { move: 'hold' } : this.nextMove(attempt);
     const held = await this.parts.store.endAttempt({ jobId, leaseNo, attemptNo, state, blame, reason, next });
-    return held && next.move === 'hold';
+    if (!held) return false;
+    if (othersOpen) return this.flights.size > 0 || this.park();
+    return next.move === 'hold' && this.openNext();
   }
 
-  private nextMove(outcome: 'busy' | 'failed'): NextMove {
-    const { routing, attempts } = this.job;
-    const candidates = this.candidates();
-    const isFree = ({ hotkey, freeSlots }: MinerCandidate): boolean => freeSlots > 0 && !this.busy.has(hotkey);
+  private blame(attempt: AttemptRecord, state: Ended['state'], fault: Fault): AttemptRecord['blame'] {
+    const { reach, excused } = this.parts;
+    const sentAtMs = this.sentAtMs.get(attempt.attemptNo) ?? this.claimedAtMs;
+    if (state === 'timeout' && excused(sentAtMs, performance.now())) return 'ours';
+    if (fault === 'connection') reach.failed(attempt.operator);
+    else if (state !== 'timeout') reach.answered(attempt.operator);
+    return blameOf(fault, reach.witness(attempt.operator));
+  }
+
+  private nextMove({ state, blame }: AttemptRecord): NextMove {
+    const candidates = this.next.candidates(this.job);
     // The only miner that may do the job gets a pause before it is asked again.
-    const free = routing.onlyHotkey === undefined ? candidates.filter(isFree).length : 0;
+    const askable = this.job.routing.onlyHotkey === undefined;
+    const free = candidates.filter(({ hotkey, freeSlots }) => freeSlots > 0 && !this.passedOver.has(hotkey)).length;
     const step = afterAttempt({
-      outcome,
-      attemptsCharged: charged(attempts).length,
-      maxAttempts: this.parts.maxAttempts(),
+      // What was not the miner's fault can be tried again with it.
+      outcome: state === 'busy' || blame !== 'miner' ? 'busy' : 'failed',
+      attemptsCharged: charged(this.job).length,
+      maxAttempts: this.parts.policy().maxAttempts,
       nowMs: performance.now() - this.claimedAtMs,
       deadlineMs: this.job.remainingMs,
-      othersFree: free,
-      othersBusy: candidates.length - free,
+      othersFree: askable ? free : 0,
+      othersBusy: candidates.length - (askable ? free : 0),
     });
     if (step === 'retry-other') return { move: 'hold' };
     if (step === 'retry-later') return { move: 'release', wakeMs: this.waitMs() };
-    return { move: 'fail', failure: failureOf(attempts) };
+    return { move: 'fail', failure: failureOf(this.job) };
   }
 
-  /** Chooses a miner and makes the attempt durable; undefined when the job has gone elsewhere instead. */
-  private async openNext(): Promise<AttemptRecord | undefined> {
-    const { id: jobId, leaseNo, kind, engine } = this.job;
-    const candidates = this.candidates().filter(({ hotkey }) => !this.busy.has(hotkey));
-    const chosen = chooseMiner(candidates, this.exclusions());
-    if (!chosen) return this.giveWay();
-    const { hotkey, operator } = chosen;
-    this.parts.load.chosen(hotkey, kind, engine);
-    const attemptNo = this.job.attemptNo + 1;
-    const hash = callbackHash(callbackSecret(this.parts.urlSecret, jobId, attemptNo)).toString('hex');
-    const opened = await this.parts.store.openAttempt({
-      jobId,
-      leaseNo,
-      attemptNo,
-      hotkey,
-      operator,
-      callbackHash: hash,
-    });
-    this.parts.load.opened(hotkey, kind, engine, opened);
-    if (!opened) return undefined;
-    this.job.attemptNo = attemptNo;
-    return { attemptNo, hotkey, operator, state: 'open', blame: 'none', reason: null, elapsedMs: 0 };
+  /** @returns whether an attempt is on the wire; otherwise the job has gone elsewhere. */
+  private async openNext(): Promise<boolean> {
+    const opened = await this.next.open(this.job, this.passedOver, false);
+    if (opened === 'lost') return false;
+    if (opened === 'none') return this.giveWay();
+    if (opened.attemptNo === 1) this.parts.hedges.earn();
+    this.began(opened);
+    return true;
+  }
+
+  /** A second miner beside the slow one, where one is free and the budget allows it. Once a job. */
+  private async openHedge(): Promise<void> {
+    this.hedgeTried = true;
+    if (!this.parts.hedges.canAfford()) return;
+    const opened = await this.next.open(this.job, this.passedOver, true);
+    if (opened === 'none' || opened === 'lost') return;
+    this.parts.hedges.spend();
+    this.parts.count.hedged(this.job);
+    this.began(opened);
+  }
+
+  private began(attempt: AttemptRecord): void {
+    this.job.attempts.push(attempt);
+    this.sentAtMs.set(attempt.attemptNo, performance.now());
+    this.launch(attempt, false);
+  }
+
+  /** Milliseconds until the only open attempt counts as slow; undefined when no hedge comes into question. */
+  private hedgeDueMs(): number | undefined {
+    const { routing, attempts, kind, engine, timeoutMs } = this.job;
+    const [slow, ...others] = this.openAttempts();
+    const isOut = this.hedgeTried || routing.onlyHotkey !== undefined || attempts.some(({ hedge }) => hedge);
+    if (isOut || !slow || others.length > 0) return undefined;
+    return Math.max(0, this.parts.hedges.afterMs(kind, engine, timeoutMs) - this.elapsedMs(slow));
   }
 
   /** Nobody can take it now. Later somebody may, or nobody ever will. */
-  private async giveWay(): Promise<undefined> {
-    const { id: jobId, leaseNo, attempts } = this.job;
-    const waits = this.candidates().length > 0 || !this.parts.directory.isKnown;
+  private async giveWay(): Promise<boolean> {
+    const { id: jobId, leaseNo } = this.job;
+    const waits = this.next.candidates(this.job).length > 0 || !this.parts.directory.isKnown;
     const next: NextMove = waits
       ? { move: 'release', wakeMs: this.waitMs() }
-      : { move: 'fail', failure: failureOf(attempts) };
-    await this.parts.store.endAttempt({
-      jobId,
-      leaseNo,
-      attemptNo: null,
-      state: null,
-      blame: 'none',
-      reason: null,
-      next,
-    });
-    return undefined;
-  }
-
-  /** Everybody who may still have this job, busy or not. */
-  private candidates(): MinerCandidate[] {
-    const { kind, engine, routing, input } = this.job;
-    const lora = kind === 'lora-inference' ? (input as InferenceInput).lora.sha256 : null;
-    const offers = this.parts.directory.offers(kind, engine, routing);
-    const exclusions = this.exclusions();
-    return this.parts.load.candidates(offers, kind, engine, lora).filter((item) => isEligible(item, exclusions));
-  }
-
-  private exclusions(): Exclusions {
-    const { routing, attempts } = this.job;
-    // The only miner that may do the job is asked again.
-    const tried = routing.onlyHotkey === undefined ? charged(attempts).map(({ hotkey }) => hotkey) : [];
-    return { tried: new Set(tried), excludeOperators: new Set(routing.excludeOperators) };
+      : { move: 'fail', failure: failureOf(this.job) };
+    const nothing = { attemptNo: null, state: null, blame: 'none', reason: null } as const;
+    await this.parts.store.endAttempt({ jobId, leaseNo, ...nothing, next });
+    return false;
   }
 
   private waitMs(): number {
-    const failures = charged(this.job.attempts).length;
-    if (this.job.routing.onlyHotkey !== undefined && failures > 0) {
-      return SAME_MINER_WAIT_MS[Math.min(failures, SAME_MINER_WAIT_MS.length) - 1] ?? SAME_MINER_WAIT_MS[0];
-    }
+    const failures = this.job.attempts.filter(({ state }) => state === 'failed' || state === 'timeout').length;
+    const repeats = this.job.routing.onlyHotkey !== undefined || charged(this.job).length < failures;
+    if (repeats && failures > 0) return RETRY_WAIT_MS[Math.min(failures, RETRY_WAIT_MS.length) - 1] ?? RETRY_WAIT_MS[0];
     const [least, most] = BUSY_WAIT_MS;
     return least + this.random() * (most - least);
   }
+
+  private openAttempts(): AttemptRecord[] {
+    return this.job.attempts.filter(({ state }) => state === 'open');
+  }
+
+  private elapsedMs({ attemptNo }: AttemptRecord): number {
+    return performance.now() - (this.sentAtMs.get(attemptNo) ?? performance.now());
+  }
+
+  private noteTimes(): void {
+    for (const { attemptNo, elapsedMs } of this.job.attempts) {
+      this.sentAtMs.set(attemptNo, performance.now() - elapsedMs);
+    }
+  }
 }
 
-/** Attempts that count towards the maximum: not those that ended busy or by a fault of ours. */
-function charged(attempts: readonly AttemptRecord[]): AttemptRecord[] {
-  return attempts.filter(({ state, blame }) => ['failed', 'invalid', 'timeout'].includes(state) && blame !== 'ours');
+function holdEnd({ state, blame }: AttemptRecord, fault: Fault): HoldEnd {
+  if (state === 'busy') return 'busy';
+  if (blame === 'miner') return 'failed';
+  return fault === 'connection' ? 'unreachable' : 'released';
 }
 
-function failureOf(attempts: readonly AttemptRecord[]): JobFailure {
-  const reasons = charged(attempts).map(
-    ({ attemptNo, hotkey, reason }) => `attempt ${attemptNo} (${hotkey}): ${reason}`,
-  );
+function failureOf(job: ClaimedJob): JobFailure {
+  const reasons = charged(job).map(({ attemptNo, hotkey, reason }) => `attempt ${attemptNo} (${hotkey}): ${reason}`);
   if (reasons.length === 0) {
     return {
       code: 'NO_ELIGIBLE_MINER',
@@ -247,4 +312,15 @@ function failureOf(attempts: readonly AttemptRecord[]): JobFailure {
     };
   }
   return { code: 'JOB_FAILED', message: `no miner gave a valid result. ${reasons.join('; ')}` };
+}
+
+/** Undefined when `promise` has not settled after `ms`. */
+async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), ms)));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -69,6 +69,7 @@ function attemptView(attempt: StoredAttempt): AttemptView {
     state: attempt.state,
     blame: attempt.blame,
     reason: attempt.reason,
+    hedge: attempt.hedge,
     sent_at: new Date(attempt.sentAt).toISOString(),
     finished_at: attempt.finishedAt && new Date(attempt.finishedAt).toISOString(),
     raw_ms: milliseconds(attempt.rawUs),

@@ -35,6 +35,7 @@ export interface StoredAttempt {
   state: AttemptState;
   blame: Blame;
   reason: string | null;
+  hedge: boolean;
   sentAt: string;
   finishedAt: string | null;
   rawUs: number | null;
@@ -57,6 +58,8 @@ export interface StoredJob {
   attempts: StoredAttempt[];
 }
 
+export type CancelledAttempt = Pick<StoredAttempt, 'hotkey' | 'attemptNo'> & Pick<StoredJob, 'kind' | 'engine'>;
+
 interface OwnedJob extends StoredJob {
   clientId: string;
 }
@@ -73,7 +76,7 @@ const FIND_BATCH = 100;
 const ATTEMPTS = `(
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'attemptNo', a.attempt_no, 'hotkey', a.hotkey, 'state', a.state, 'blame', a.blame, 'reason', a.reason,
-           'sentAt', a.sent_at, 'finishedAt', a.finished_at,
+           'hedge', a.hedge, 'sentAt', a.sent_at, 'finishedAt', a.finished_at,
            'rawUs', a.raw_us, 'creditUs', a.credit_us, 'netUs', a.net_us) ORDER BY a.attempt_no), '[]')
     FROM studio.attempts a WHERE a.job_id = j.id)`;
 
@@ -141,23 +144,26 @@ export class JobStore {
 
   /**
    * Cancels unless the job is finished; its open attempts are closed without blame.
-   * @returns whether this call cancelled it, and the miners that were working on it.
+   * @returns whether this call cancelled it, and the attempts that were under way.
    */
-  async cancel(clientId: string, id: string): Promise<{ cancelled: boolean; hotkeys: string[] }> {
-    const [row] = await this.db.query<{ cancelled: boolean; hotkeys: string[] }[]>(
+  async cancel(clientId: string, id: string): Promise<{ cancelled: boolean; attempts: CancelledAttempt[] }> {
+    const [row] = await this.db.query<{ cancelled: boolean; attempts: CancelledAttempt[] }[]>(
       `WITH held AS MATERIALIZED (
          SELECT id FROM studio.jobs
           WHERE id = $1 AND client_id = $2 AND state IN (${statesFor('cancel')}) FOR UPDATE),
        closed AS (
          UPDATE studio.attempts a SET state = 'cancelled', finished_at = studio.now(), reason = 'the client cancelled'
-           FROM held h WHERE a.job_id = h.id AND a.state = 'open' RETURNING a.hotkey),
+           FROM held h WHERE a.job_id = h.id AND a.state = 'open'
+         RETURNING a.hotkey, a.attempt_no, a.kind, a.engine),
        ended AS (
          UPDATE studio.jobs j SET state = 'cancelled', finished_at = studio.now(), worker = NULL
            FROM held h WHERE j.id = h.id RETURNING j.id)
-       SELECT EXISTS (SELECT 1 FROM ended) AS cancelled, ARRAY(SELECT hotkey FROM closed) AS hotkeys`,
+       SELECT EXISTS (SELECT 1 FROM ended) AS cancelled,
+              (SELECT coalesce(jsonb_agg(jsonb_build_object('hotkey', hotkey, 'attemptNo', attempt_no, 'kind', kind,
+                                                            'engine', engine)), '[]') FROM closed) AS attempts`,
       [id, clientId],
     );
-    return row ?? { cancelled: false, hotkeys: [] };
+    return row ?? { cancelled: false, attempts: [] };
   }
 
   /** Which of these jobs are finished. */

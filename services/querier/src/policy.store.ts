@@ -14,6 +14,11 @@ export class PolicyStore {
     private readonly clock: () => number = () => performance.now(),
   ) {}
 
+  /** As last read. */
+  get latest(): Policy {
+    return this.policy;
+  }
+
   async current(): Promise<Policy> {
     if (this.clock() < this.until) return this.policy;
     const [row] = await this.db.query<{ body: Policy }[]>(

@@ -22,6 +22,8 @@ export interface AttemptView {
   state: AttemptState;
   blame: Blame;
   reason: string | null;
+  /** A second attempt beside a slow one. */
+  hedge: boolean;
   sent_at: string;
   finished_at: string | null;
   /** Milliseconds: by our clock, credited for the network, and net. */

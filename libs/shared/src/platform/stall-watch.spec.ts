@@ -34,6 +34,15 @@ describe('StallWatch', () => {
     expect(watch.overlapped(0, Infinity)).toBe(stalled);
   });
 
+  it('tells the longest stall that an interval has met', () => {
+    tickAfter(200);
+    tickAfter(100);
+    tickAfter(10);
+    expect(watch.longestMs(0, Infinity)).toBe(200);
+    expect(watch.longestMs(1_250, 1_260)).toBe(100);
+    expect(watch.longestMs(1_305, 1_310)).toBe(0);
+  });
+
   it('voids exactly the samples that share an instant with the stall', () => {
     tickAfter(100);
     expect(watch.overlapped(0, 999)).toBe(false);

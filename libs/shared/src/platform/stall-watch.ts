@@ -58,6 +58,13 @@ export class StallWatch {
     return this.stalls.some(({ startMs, endMs }) => startMs <= toMs && endMs >= fromMs);
   }
 
+  /** The longest of the stalls that share an instant with the interval, in whole; 0 without one. */
+  longestMs(fromMs: number, toMs: number): number {
+    this.tick();
+    const within = this.stalls.filter(({ startMs, endMs }) => startMs <= toMs && endMs >= fromMs);
+    return Math.max(0, ...within.map(({ startMs, endMs }) => endMs - startMs));
+  }
+
   private tick(): void {
     if (!this.timer) return;
     const nowMs = this.now();

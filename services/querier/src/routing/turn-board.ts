@@ -28,6 +28,8 @@ export interface TurnBoardParts {
   directory: { every(kind: Lane['kind'], engine: Lane['engine']): readonly Offer[] };
   policy: () => RoutingPolicy;
   log: Pick<Logger, 'warn'>;
+  /** Hears that a slot has become free, or that more of them are proven. */
+  onFree?: () => void;
   /** Wall clock, the same in all processes: clocks that differ shift the ends of holds and breakers, nothing else. */
   clock?: () => number;
 }
@@ -150,6 +152,7 @@ export class TurnBoard implements Turns {
     if (!released) return;
     copy.released(hold.hotkey, released);
     await this.learn(copy, hold, end, released);
+    this.parts.onFree?.();
   }
 
   private async learn(copy: LaneCopy, hold: SlotHold, end: HoldEnd, { record, used, filled }: Released): Promise<void> {
