@@ -35,6 +35,8 @@ export interface DippyParts {
   signer: Signer;
   publicUrl: string;
   urlSecret: string;
+  /** How long a miner may take to say whether it takes a job; replaced by tests. */
+  answerMs?: number;
 }
 
 export class DippyDialect implements Dialect {
@@ -49,9 +51,10 @@ export class DippyDialect implements Dialect {
 
   async dispatch(dispatch: Dispatch): Promise<MinerAnswer> {
     const { miner, deadlineMs, signal } = dispatch;
+    const { answerMs: patienceMs = ANSWER_MS } = this.parts;
     try {
       const body = this.request(dispatch);
-      const answerMs = Math.min(deadlineMs, ANSWER_MS);
+      const answerMs = Math.min(deadlineMs, patienceMs);
       const reply = await this.parts.egress.request({
         url: minerUrl(miner.endpoint, '/inference').href,
         method: 'POST',
@@ -64,8 +67,8 @@ export class DippyDialect implements Dialect {
       });
       return await answerOf(reply);
     } catch (error) {
-      const isSilent = error instanceof EgressError && error.code === 'timeout' && deadlineMs > ANSWER_MS;
-      if (isSilent && !signal.aborted) return ended('timeout', 'miner', SILENT);
+      const isSilent = error instanceof EgressError && error.code === 'timeout' && deadlineMs > patienceMs;
+      if (isSilent && !signal.aborted) return ended('timeout', 'miner', silent(patienceMs));
       return failureOf(error, signal);
     }
   }
@@ -109,7 +112,9 @@ export class DippyDialect implements Dialect {
   }
 }
 
-const SILENT = `the miner did not say within ${ANSWER_MS / 1_000} s whether it takes the job`;
+function silent(patienceMs: number): string {
+  return `the miner did not say within ${patienceMs / 1_000} s whether it takes the job`;
+}
 
 async function answerOf(reply: EgressReply): Promise<MinerAnswer> {
   const { status } = reply;
