@@ -33,8 +33,7 @@ import { JobViews } from './job-view';
 import { MeasurementStore } from './measurement.store';
 import { createDialects } from './dialects/dialects';
 import { askRegistry, MinerDirectory } from './routing/miner-directory';
-import { MemoryLanes } from './routing/memory-lanes';
-import { TurnBoard } from './routing/turn-board';
+import { shareTurns } from './routing/shared-turns';
 import { PolicyStore } from './policy.store';
 import { Reachability } from './reachability';
 import { ResultIntake } from './result-intake';
@@ -84,9 +83,9 @@ export function assembleParts(env: QuerierEnv, { db, nats, redis }: Connections,
     owners.isBlocked(hotkey),
   );
   const owners: AddressOwners = new AddressOwners(directory, measurements, log);
-  const turns = new TurnBoard({
-    store: new MemoryLanes(),
-    rows: { openHolds: async () => [], provenSlots: async () => new Map() },
+  const { board: turns, sweeper: holds } = shareTurns({
+    redis,
+    db,
     directory,
     policy: () => policies.latest.routing,
     onFree: tellNews,
@@ -113,6 +112,7 @@ export function assembleParts(env: QuerierEnv, { db, nats, redis }: Connections,
     directory,
     atMinerNews,
     turns,
+    holds,
     results,
     hedges,
     finishedHint,
@@ -173,7 +173,7 @@ export type Worker = ReturnType<typeof assembleWorker>;
 /** Dispatch, leases, deadlines, round trips. */
 export function assembleWorker(env: QuerierEnv, parts: Parts) {
   const { db, nats, intake, stalls, stalled, log, jobs, finishedHint, measurements, metrics } = parts;
-  const { directory, atMinerNews, dialectOf, turns, hedges, policies } = parts;
+  const { directory, atMinerNews, dialectOf, turns, holds, hedges, policies } = parts;
   const door = new DoorWatch(env.PUBLIC_URL, { log });
   const dispatcher = new Dispatcher(
     new DispatchStore(db, env.workerName, finishedHint),
@@ -204,9 +204,10 @@ export function assembleWorker(env: QuerierEnv, parts: Parts) {
       deadlines.start();
       probe.start();
       door.start();
+      holds.start();
     },
     stop: async () => {
-      await Promise.all([dispatcher.stop(), deadlines.stop(), probe.stop(), door.stop()]);
+      await Promise.all([dispatcher.stop(), deadlines.stop(), probe.stop(), door.stop(), holds.stop()]);
     },
   };
 }

@@ -15,6 +15,8 @@ export interface SharedTurnsParts {
   db: DataSource;
   directory: Pick<MinerDirectory, 'every'>;
   policy: () => RoutingPolicy;
+  /** Hears that a slot has become free. */
+  onFree?: () => void;
   log: Pick<Logger, 'error' | 'warn' | 'info'>;
 }
 
@@ -24,9 +26,9 @@ export interface SharedTurns {
   sweeper: HoldSweeper;
 }
 
-export function shareTurns({ redis, db, directory, policy, log }: SharedTurnsParts): SharedTurns {
+export function shareTurns({ redis, db, directory, policy, onFree, log }: SharedTurnsParts): SharedTurns {
   const rows = new TurnStore(db);
   const store = new FallbackLanes(new RedisLanes(redis), log, () => void board.refresh(0));
-  const board: TurnBoard = new TurnBoard({ store, rows, directory, policy, log });
+  const board: TurnBoard = new TurnBoard({ store, rows, directory, policy, onFree, log });
   return { board, sweeper: new HoldSweeper({ board, store, rows, log }) };
 }
