@@ -1,5 +1,5 @@
 import { mostBytes } from './exact-image';
-import type { Drawing, DrawingSettings, ImageServer } from './http-craft';
+import { type Drawing, type DrawingSettings, GREET_MS, type ImageServer } from './http-craft';
 import { type Exchange, quote } from './http-exchange';
 import type { PlacedLora } from './lora-folder';
 import { Turns } from './turns';
@@ -38,7 +38,7 @@ export class Automatic1111 implements ImageServer {
   }
 
   async greet(): Promise<void> {
-    await this.exchange.askJson({ method: 'GET', path: 'sdapi/v1/options' });
+    await this.exchange.askJson({ method: 'GET', path: 'sdapi/v1/options', timeoutMs: GREET_MS });
   }
 
   draw(drawing: Drawing, signal: AbortSignal): Promise<Uint8Array> {

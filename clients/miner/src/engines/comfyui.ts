@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Workflow, type WorkflowValues, fillWorkflow } from './comfyui-workflow';
 import { type PictureRef, type WhatCame, readEntry, refusal } from './comfyui-answers';
 import { mostBytes } from './exact-image';
-import type { Drawing, DrawingSettings, ImageServer } from './http-craft';
+import { type Drawing, type DrawingSettings, GREET_MS, type ImageServer } from './http-craft';
 import type { Exchange } from './http-exchange';
 
 /** On the same machine or network, a question of a millisecond; a drawing takes seconds. */
@@ -34,7 +34,7 @@ export class ComfyUi implements ImageServer {
   }
 
   async greet(): Promise<void> {
-    await this.exchange.askJson({ method: 'GET', path: 'queue' });
+    await this.exchange.askJson({ method: 'GET', path: 'queue', timeoutMs: GREET_MS });
   }
 
   async draw(drawing: Drawing, signal: AbortSignal): Promise<Uint8Array> {

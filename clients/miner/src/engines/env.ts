@@ -94,7 +94,7 @@ export class EngineEnv {
 
   @NUMBER
   @IsNumber()
-  @Min(1)
+  @Min(0)
   @Max(20)
   MINER_HTTP_GUIDANCE = 7;
 

@@ -32,6 +32,9 @@ export interface ImageServer {
   draw(drawing: Drawing, signal: AbortSignal): Promise<Uint8Array>;
 }
 
+/** What `greet` waits for: a miner that starts with its image server away should not start late. */
+export const GREET_MS = 3_000;
+
 /** Flux packs 2 × 2 latent pixels of 8 × 8: what is not a multiple would come back smaller. */
 const SIZE_STEP = 16;
 

@@ -58,7 +58,7 @@ export async function runProgram(run: ProgramRun, signal: AbortSignal): Promise<
   const stop = stopper(group, run.graceMs);
   signal.addEventListener('abort', stop.begin, { once: true });
   if (signal.aborted) stop.begin();
-  const closed = once(child, 'close');
+  const closed = once(child, 'close').catch(() => undefined);
   const [code, killer] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
   signal.removeEventListener('abort', stop.begin);
   stop.end();

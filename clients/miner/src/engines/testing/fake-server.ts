@@ -22,8 +22,8 @@ export abstract class FakeServer {
   /** Answers the next requests of this name instead of the server: `POST /prompt` → reply. */
   readonly instead = new Map<string, FakeReply>();
   private readonly server: Server = createServer((req, res) => void this.handle(req, res));
-  /** So many GETs lose their connection without an answer. */
-  hangUps = 0;
+  /** So many requests lose their connection after they were heard. */
+  readonly hangUps = { GET: 0, POST: 0 };
   private port = 0;
   private waiting: { what: string; count: number; wake: () => void }[] = [];
 
@@ -66,8 +66,9 @@ export abstract class FakeServer {
     const call = { what, json: (text ? JSON.parse(text) : {}) as SeenCall['json'], headers: req.headers };
     this.calls.push(call);
     for (const waiter of this.waiting) if (this.count(waiter.what) >= waiter.count) waiter.wake();
-    if (req.method === 'GET' && this.hangUps > 0) {
-      this.hangUps--;
+    const method = req.method as 'GET' | 'POST';
+    if (this.hangUps[method] > 0) {
+      this.hangUps[method]--;
       res.destroy();
       return;
     }
