@@ -9,3 +9,8 @@ export function profilePath(): string {
 export function rememberFlag(): string {
   return process.env.BENCH_REMEMBER_FLAG ?? '';
 }
+
+/** While this file exists, the registry checks signatures on its event loop (verify-on-loop.ts). */
+export function verifyOnLoopFlag(): string {
+  return process.env.BENCH_VERIFY_ON_LOOP_FLAG ?? '';
+}

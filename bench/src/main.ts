@@ -1,16 +1,19 @@
-/** `npm run bench`: see `--help`, and docs/reports/bench.md for the last result. */
+/** `npm run bench`: see `--help`, and docs/reports/ for the last results. */
 import 'reflect-metadata';
 import { CommanderError } from 'commander';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { claimDataDir } from '@studio/launcher/system/data-lock';
 import { clearData } from '@studio/launcher/system/clear-data';
-import { parseOptions } from './options';
+import { parseOptions, type BenchOptions } from './options';
 import { markdownReport, printReport } from './report';
 import { Bench } from './run-bench';
+import { SignatureBench } from './signature-bench';
+import { signatureMarkdown, signatureTable } from './signature-report';
 
 const ROOT = resolve(__dirname, '../..');
 const REPORT = 'docs/reports/bench.md';
+const SIGNATURE_REPORT = 'docs/reports/signatures.md';
 const EXIT_INTERRUPTED = 130;
 
 const say = (line: string): void => void process.stderr.write(`· ${line}\n`);
@@ -23,25 +26,54 @@ async function main(): Promise<void> {
     for (const part of ['graphile', 'product']) await clearData(join(options.dataDir, part), () => undefined);
   };
   await clear();
-  const bench = new Bench(ROOT, options, say);
+  const bench = options.only === 'jobs' ? benchJobs(options) : benchSignatures(options);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => void bench.stop().finally(() => process.exit(EXIT_INTERRUPTED)));
   }
   try {
-    const report = await bench.run();
-    printReport(report, (text) => void process.stdout.write(text));
-    if (options.save) {
-      mkdirSync(dirname(join(ROOT, REPORT)), { recursive: true });
-      writeFileSync(join(ROOT, REPORT), markdownReport(report));
-      say(`saved as ${REPORT}`);
-    }
-    if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
-    process.exitCode = report.problems.length === 0 ? 0 : 1;
+    process.exitCode = await bench.run();
   } finally {
     await bench.stop();
     await clear();
     release();
   }
+}
+
+/** `run` prints, and gives the exit code. */
+interface Runnable {
+  run(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+function benchJobs(options: BenchOptions): Runnable {
+  const bench = new Bench(ROOT, options, say);
+  const run = async (): Promise<number> => {
+    const report = await bench.run();
+    printReport(report, (text) => void process.stdout.write(text));
+    keep(options, REPORT, markdownReport(report), report);
+    return report.problems.length === 0 ? 0 : 1;
+  };
+  return { run, stop: () => bench.stop() };
+}
+
+function benchSignatures(options: BenchOptions): Runnable {
+  const bench = new SignatureBench(ROOT, options, say);
+  const run = async (): Promise<number> => {
+    const report = await bench.run();
+    process.stdout.write(signatureTable(report));
+    keep(options, SIGNATURE_REPORT, signatureMarkdown(report), report);
+    return 0;
+  };
+  return { run, stop: () => bench.stop() };
+}
+
+function keep({ save, json }: BenchOptions, path: string, markdown: string, report: object): void {
+  if (save) {
+    mkdirSync(dirname(join(ROOT, path)), { recursive: true });
+    writeFileSync(join(ROOT, path), markdown);
+    say(`saved as ${path}`);
+  }
+  if (json) process.stdout.write(`${JSON.stringify(report)}\n`);
 }
 
 main().catch((error: unknown) => {

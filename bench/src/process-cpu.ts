@@ -6,7 +6,9 @@ const TICKS_PER_SECOND = 100;
 
 interface ProcessStat {
   parent: number;
-  /** Own user and system time, and that of its children that have ended. */
+  /** Own user and system time. */
+  ownTicks: number;
+  /** The same, and that of its children that have ended. */
   ticks: number;
 }
 
@@ -24,6 +26,11 @@ export function cpuMs(pids: readonly number[]): number {
   let ticks = 0;
   for (const [pid, stat] of stats) if (isWanted(pid)) ticks += stat.ticks;
   return (ticks * 1_000) / TICKS_PER_SECOND;
+}
+
+/** CPU milliseconds so far of a process's main thread alone: in Node, of its event loop. */
+export function mainThreadCpuMs(pid: number): number {
+  return (parseStat(readFileSync(`/proc/${pid}/task/${pid}/stat`, 'utf8')).ownTicks * 1_000) / TICKS_PER_SECOND;
 }
 
 /** Every process now; one that ends while it is read is left out. */
@@ -45,5 +52,6 @@ function readProcesses(): Map<number, ProcessStat> {
 export function parseStat(line: string): ProcessStat {
   const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
   const [utime, stime, childUtime, childStime] = fields.slice(11, 15).map(Number);
-  return { parent: Number(fields[1]), ticks: utime! + stime! + childUtime! + childStime! };
+  const ownTicks = utime! + stime!;
+  return { parent: Number(fields[1]), ownTicks, ticks: ownTicks + childUtime! + childStime! };
 }
