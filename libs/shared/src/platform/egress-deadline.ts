@@ -1,6 +1,8 @@
 /** The end of a request, whoever brings it about. Caller: egress.ts. */
 export interface Deadline {
   signal: AbortSignal;
+  /** Rejects when the request is given up: undici hears the signal only once it is connected. */
+  givenUp: Promise<never>;
   abortedBy(): 'deadline' | 'caller' | undefined;
   /** The request is over. May be called again. */
   release(): void;
@@ -12,6 +14,11 @@ export interface Deadline {
  */
 export function startDeadline(ms: number, caller: AbortSignal | undefined, onEnd: () => void): Deadline {
   const controller = new AbortController();
+  const givenUp = new Promise<never>((_, reject) =>
+    controller.signal.addEventListener('abort', () => reject(controller.signal.reason as Error), { once: true }),
+  );
+  // Nobody waits for it once the reply has begun.
+  givenUp.catch(() => undefined);
   let abortedBy: 'deadline' | 'caller' | undefined;
   let ended = false;
   const release = (): void => {
@@ -31,5 +38,5 @@ export function startDeadline(ms: number, caller: AbortSignal | undefined, onEnd
   const onCaller = abort('caller');
   caller?.addEventListener('abort', onCaller, { once: true });
   if (caller?.aborted) onCaller();
-  return { signal: controller.signal, abortedBy: () => abortedBy, release };
+  return { signal: controller.signal, givenUp, abortedBy: () => abortedBy, release };
 }

@@ -64,7 +64,7 @@ const CONNECT_CODES = new Set([
 const CERTIFICATE = /^(CERT_|ERR_TLS_CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_(CA|PURPOSE))/;
 
 /** llhttp's and OpenSSL's complaints, and undici's own. An end in the middle is a broken connection, not bad HTTP. */
-const GARBAGE = /^(HPE_(?!INVALID_EOF_STATE)|ERR_SSL_|EPROTO$|UND_ERR_HEADERS_OVERFLOW$|UND_ERR_RES_)/;
+const GARBAGE = /^(HPE(?!_INVALID_EOF_STATE)|ERR_SSL_|EPROTO$|UND_ERR_HEADERS_OVERFLOW$|UND_ERR_RES_)/;
 
 /** @param abortedBy what ended the request from our side, if anything did */
 export function toEgressError(
@@ -89,7 +89,9 @@ export function toEgressError(
 
 function errorCode(error: unknown): string {
   if (typeof error !== 'object' || error === null) return 'unknown';
-  const { code, cause } = error as { code?: unknown; cause?: unknown };
+  const { code, cause, name } = error as { code?: unknown; cause?: unknown; name?: unknown };
   if (typeof code === 'string') return code;
+  // undici's parser looks its code up in a table that has none.
+  if (name === 'HTTPParserError') return 'HPE';
   return cause === undefined ? 'unknown' : errorCode(cause);
 }

@@ -48,12 +48,10 @@ describe('readJson', () => {
     await expect(readJson(reply(`${text} `, 4_096))).rejects.toMatchObject({ code: 'too-large', blame: 'miner' });
   });
 
-  it.each([
-    ['', 'nothing'],
-    ['{', 'half'],
-    ['nope', 'text'],
-    [Buffer.from([0x22, 0xff, 0x22]), 'wrong UTF-8'],
-  ])('calls %p a bad reply', async (text) => {
-    await expect(readJson(reply(text))).rejects.toMatchObject({ code: 'bad-reply', blame: 'miner' });
-  });
+  it.each<[string | Buffer]>([[''], ['{'], ['nope'], [Buffer.from([0x22, 0xff, 0x22])]])(
+    'calls %p a bad reply',
+    async (text) => {
+      await expect(readJson(reply(text))).rejects.toMatchObject({ code: 'bad-reply', blame: 'miner' });
+    },
+  );
 });

@@ -122,7 +122,7 @@ async function send(door: Door, request: EgressRequest): Promise<EgressReply> {
   const deadline = startDeadline(request.deadlineMs, request.signal, enter(door, url.origin));
   const passage: Passage = {};
   try {
-    const reply = await door.dispatcher.request({
+    const sent = door.dispatcher.request({
       origin: url.origin,
       path: url.pathname + url.search,
       method: request.method,
@@ -132,6 +132,7 @@ async function send(door: Door, request: EgressRequest): Promise<EgressReply> {
       signal: deadline.signal,
       opaque: passage,
     });
+    const reply = await Promise.race([sent, deadline.givenUp]);
     return receive(reply, url.origin, request.maxBytes, deadline, passage);
   } catch (error) {
     deadline.release();
