@@ -29,15 +29,16 @@ function copyOf(events: readonly ScoreEvent[]): LedgerCopy {
 }
 
 /** What an honest registry would publish for EVENTS at the close of `epoch`. */
-function honestSnapshot(epoch = 3): Snapshot {
-  const own = copyOf(EVENTS).scores({ epoch, windowEpochs: DEFAULT_POLICY.windowEpochs });
+function honestSnapshot(epoch = 3, metagraph: Snapshot['metagraph'] = null): Snapshot {
+  const all = copyOf(EVENTS).scores({ epoch, windowEpochs: DEFAULT_POLICY.windowEpochs });
+  const own = new Map([...all].filter(([hotkey]) => metagraph === null || hotkey in metagraph.uids));
   const { outcome, miners } = weightsFor(new Map([...own].map(([key, { points }]) => [key, points])), DEFAULT_POLICY);
   return {
     epoch,
     ledger_seq: EVENTS.length,
     policy: DEFAULT_POLICY,
     outcome,
-    metagraph: null,
+    metagraph,
     miners: miners.map(({ hotkey, points, winRate, weight, u16 }): MinerScore => {
       const { pointsByKind, validJobs } = own.get(hotkey)!;
       const ofKind = (kind: 'lora-training' | 'lora-inference'): string => String(pointsByKind[kind] ?? 0n);
@@ -114,6 +115,29 @@ describe('a snapshot', () => {
     spoil(snapshot);
     const verdict = check(snapshot);
     expect(verdict).toEqual({ ok: false, problems: expect.arrayContaining([expect.stringContaining(problem)]) });
+  });
+
+  it('with a metagraph weighs its members only, whatever the log holds of others', () => {
+    const snapshot = honestSnapshot(3, { block: 5, uids: { bob: 7, nobody: 0 } });
+    expect(snapshot.miners.map(({ hotkey }) => hotkey)).toEqual(['bob']);
+    expect(check(snapshot)).toMatchObject({ ok: true, weights: { hotkeys: ['bob'], weights: [65_535] } });
+    const everybody = { ...honestSnapshot(), metagraph: snapshot.metagraph };
+    expect(check(everybody)).toMatchObject({
+      problems: expect.arrayContaining(['number of miners is 2, recomputed 1']),
+    });
+    const nobody = { ...snapshot, metagraph: null };
+    expect(check(nobody)).toMatchObject({ ok: false });
+  });
+
+  it.each<[string, unknown]>([
+    ['missing', undefined],
+    ['without members', { block: 5 }],
+    ['with a uid twice', { block: 5, uids: { alice: 1, bob: 1 } }],
+    ['with a uid that is none', { block: 5, uids: { alice: -1, bob: 2 } }],
+    ['with a block that is none', { block: '5', uids: { alice: 1, bob: 2 } }],
+  ])('is refused with a metagraph %s', (_what, metagraph) => {
+    const verdict = check({ ...honestSnapshot(), metagraph });
+    expect(verdict).toEqual({ ok: false, problems: [expect.stringMatching(/metagraph/)] });
   });
 
   it('is refused when its text is not the one that the log announced', () => {

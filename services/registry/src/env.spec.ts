@@ -23,11 +23,14 @@ describe('the environment of the registry', () => {
     expect(loadEnv(RegistryEnv, REQUIRED).METAGRAPH).toBe('none');
   });
 
-  it.each([{}, { METAGRAPH: 'none' }])('is refused without one in production, with the reason: %j', (variables) => {
-    expect(problems({ NODE_ENV: 'production', ...variables })).toEqual([
-      expect.stringMatching(/^METAGRAPH is .*: expected file or pylon when NODE_ENV=production: .*sybils/),
-    ]);
-  });
+  it.each<Record<string, string>>([{}, { METAGRAPH: 'none' }])(
+    'is refused without one in production, with the reason: %j',
+    (variables) => {
+      expect(problems({ NODE_ENV: 'production', ...variables })).toEqual([
+        expect.stringMatching(/^METAGRAPH is .*: expected file or pylon when NODE_ENV=production: .*sybils/),
+      ]);
+    },
+  );
 
   it('asks for what its source needs, and for nothing else', () => {
     expect(problems({ METAGRAPH: 'file' })).toEqual([expect.stringContaining('METAGRAPH_FILE is not set')]);

@@ -9,6 +9,7 @@ import {
 import type { FastifyReply } from 'fastify';
 import { throwError, type Observable } from 'rxjs';
 import { validated } from '@studio/shared/contract/validated';
+import { isStudioError } from '@studio/shared/domain/errors';
 import { outerError } from '@studio/shared/platform/outer-error';
 
 /** The one place where errors get their outer form: `{error: {code, message, fields}}`, over HTTP and NATS alike. */
@@ -18,11 +19,17 @@ export class ErrorsFilter implements ExceptionFilter {
 
   catch(error: unknown, host: ArgumentsHost): Observable<never> | void {
     const known = outerError(error);
-    if (known.status >= 500) this.logger.error(error instanceof Error ? error : String(error));
+    if (known.status >= 500) this.report(error);
     if (host.getType() === 'rpc') return throwError(() => known.toBody().error);
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     // A stream that breaks after its head has nobody left to tell.
     if (!reply.sent) void reply.status(known.status).send(known.toBody());
+  }
+
+  /** What we refuse on purpose (too much waits, something has not been read yet) needs no stack, and may come often. */
+  private report(error: unknown): void {
+    if (isStudioError(error)) this.logger.warn(error.message);
+    else this.logger.error(error instanceof Error ? error : String(error));
   }
 }
 

@@ -168,7 +168,10 @@ export interface AccountLane {
   open: number;
   /** Attempts of the last hour, whatever came of them. */
   jobs_last_hour: number;
-  /** Attempts that it would have had, had every proven slot got the same; null while it takes no part in this lane. */
+  /**
+   * Attempts that it would have had, had every proven slot got the same, as of some seconds ago; null while it takes no
+   * part in this lane.
+   */
   fair_share_last_hour: number | null;
 }
 

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Pool } from 'pg';
+import { fetch } from 'undici';
 import type { RoutableMiner, RoutableMiners } from '../contract/miners';
 import { SUBJECTS } from '../contract/subjects';
 import { requestJson } from '../platform/nats';

@@ -1,0 +1,278 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { MinerAccount, MinerDetails } from '@studio/shared/contract/miners';
+import { SUBJECTS } from '@studio/shared/contract/subjects';
+import { loadEnv } from '@studio/shared/platform/env';
+import { createLogger } from '@studio/shared/platform/logger';
+import { requestJson } from '@studio/shared/platform/nats';
+import { hotkeyFromSeed } from '@studio/shared/protocol/hotkey';
+import { someAward } from '@studio/shared/testing/auditor-side';
+import { someTraining } from '@studio/shared/testing/finished-jobs';
+import { RegistryGround, until } from '@studio/shared/testing/registry-ground';
+import { boot, type RunningRegistry } from './boot';
+import { RegistryEnv } from './env';
+
+const log = createLogger({ name: 'registry', level: 'silent', format: 'line' });
+const miner = hotkeyFromSeed('41'.repeat(32));
+const rival = hotkeyFromSeed('42'.repeat(32));
+
+let ground: RegistryGround;
+let registry: RunningRegistry;
+
+beforeAll(async () => {
+  ground = await RegistryGround.open();
+  registry = await boot(loadEnv(RegistryEnv, ground.env()), log);
+  await ground.auditor.commit(1, 2, 3);
+  await until(async () => (await fetch(`${registry.url}/v1/epochs/current`)).ok);
+  for (const [key, port, slots] of [[miner, 9_101, 4] as const, [rival, 9_102, 2] as const]) {
+    const offers = [
+      { kind: 'lora-training', engine: 'ref-sep-v1', slots },
+      { kind: 'lora-inference', engine: 'ref-sep-v1', slots: 1 },
+    ];
+    const body = { endpoint: `http://127.0.0.1:${port}`, dialect: 'native', offers };
+    expect((await ground.send(registry.url, { key, body })).status).toBe(200);
+  }
+});
+
+afterAll(async () => {
+  await registry.close();
+  await ground.close();
+});
+
+async function read(query = '', key = miner): Promise<MinerDetails> {
+  const path = `/v1/miners/${key.address}${query}`;
+  return (await (await ground.send(registry.url, { key, method: 'GET', path })).json()) as MinerDetails;
+}
+
+async function account(query = ''): Promise<MinerAccount> {
+  return (await read(query)).account as MinerAccount;
+}
+
+interface SomeAttempt {
+  hotkey?: string;
+  state?: string;
+  blame?: string;
+  reason?: string;
+  agoS?: number;
+  hedge?: boolean;
+  us?: [raw: number, credit: number, net: number];
+}
+
+/** A training job and one attempt at it, as the querier writes them. @returns the job's id. */
+async function attempt({
+  hotkey = miner.address,
+  state = 'accepted',
+  agoS = 60,
+  ...more
+}: SomeAttempt = {}): Promise<string> {
+  const id = randomUUID();
+  const finished = state !== 'open';
+  await ground.owner.query(
+    `INSERT INTO studio.jobs (id, client_id, request_hash, kind, engine, input, timeout_ms, deadline_at)
+     VALUES ($1, $2, $3, 'lora-training', 'ref-sep-v1', $4, 10000, studio.now() + interval '1 hour')`,
+    [id, randomUUID(), randomBytes(32), someTraining()],
+  );
+  await ground.owner.query(
+    `INSERT INTO studio.attempts (job_id, attempt_no, hotkey, operator, kind, engine, state, blame, reason, lease_no,
+                                  callback_hash, sent_at, finished_at, raw_us, credit_us, net_us, network, hedge)
+     VALUES ($1, 1, $2, $2, 'lora-training', 'ref-sep-v1', $3, $4, $5, 1, $6, studio.now() - $7 * interval '1 second',
+             CASE WHEN $8 THEN studio.now() END, $9, $10, $11, $12, $13)`,
+    [
+      id,
+      hotkey,
+      state,
+      more.blame ?? 'none',
+      more.reason ?? null,
+      randomBytes(32),
+      agoS,
+      finished,
+      ...(more.us ?? [null, null, null]),
+      more.us ? { rttMinUs: 900 } : null,
+      more.hedge ?? false,
+    ],
+  );
+  return id;
+}
+
+async function award(jobId: string, hotkey: string, points: string): Promise<void> {
+  const entries = [someAward({ jobId, hotkey, points })];
+  await requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 5_000 });
+}
+
+/** The draw, its audit and the verdict on it, as the auditor writes them. */
+async function audited(jobId: string, epoch: number, outcome: string): Promise<void> {
+  const audit = randomUUID();
+  await ground.owner.query(
+    `INSERT INTO studio.draws (job_id, attempt_no, hotkey, operator, kind, engine, epoch, policy_version, latency_us, points,
+                               award_id, q, u, drawn, finished_at)
+     VALUES ($1, 1, $2, $2, 'lora-training', 'ref-sep-v1', $3, 1, 1000, 5, $4, 0.1, 7, true, studio.now())`,
+    [jobId, miner.address, epoch, randomUUID()],
+  );
+  await ground.owner.query(
+    `INSERT INTO studio.audits (id, job_id, hotkey, operator, kind, engine, epoch, why, state, due_at)
+     VALUES ($1, $2, $3, $3, 'lora-training', 'ref-sep-v1', $4, 'draw', 'decided', studio.now())`,
+    [audit, jobId, miner.address, epoch],
+  );
+  await ground.owner.query(
+    `INSERT INTO studio.verdicts (audit_id, job_id, attempt_no, hotkey, kind, epoch, decided_in, outcome, reason, evidence)
+     VALUES ($1, $2, 1, $3, 'lora-training', $4, $4, $5, 'two replays agree with each other', '{}')`,
+    [audit, jobId, miner.address, epoch, outcome],
+  );
+}
+
+async function close(epoch: number): Promise<void> {
+  await ground.owner.query(`UPDATE studio.epochs SET opened_at = opened_at - interval '72 minutes' WHERE epoch = $1`, [
+    epoch,
+  ]);
+  await until(async () => (await fetch(`${registry.url}/v1/epochs/${epoch + 1}`)).ok);
+}
+
+describe("a miner's own account", () => {
+  it('begins empty', async () => {
+    const { account: own } = await read();
+    expect(own).toMatchObject({ score: null, jobs: [], missed: [], measurement: null, quarantines: [], verdicts: [] });
+    expect(own?.lanes).toMatchObject([
+      { kind: 'lora-training', engine: 'ref-sep-v1', declared: 4, proven: 1, open: 0, jobs_last_hour: 0 },
+      { kind: 'lora-inference', engine: 'ref-sep-v1', declared: 1, proven: 1, open: 0, jobs_last_hour: 0 },
+    ]);
+  });
+
+  it('shows its attempts, newest first, with what they took and what they earned', async () => {
+    const won = await attempt({ agoS: 30, us: [1_500_250, 500_000, 1_000_250] });
+    await award(won, miner.address, '650000');
+    const lost = await attempt({ agoS: 20, state: 'superseded', hedge: true });
+    const open = await attempt({ agoS: 10, state: 'open' });
+    await attempt({ hotkey: rival.address });
+    const { jobs } = await account();
+    expect(jobs.map(({ job_id }) => job_id)).toEqual([open, lost, won]);
+    expect(jobs[2]).toEqual({
+      job_id: won,
+      attempt: 1,
+      kind: 'lora-training',
+      engine: 'ref-sep-v1',
+      state: 'accepted',
+      blame: 'none',
+      reason: null,
+      hedge: false,
+      sent_at: expect.any(String),
+      finished_at: expect.any(String),
+      raw_ms: 1_500.25,
+      credit_ms: 500,
+      net_ms: 1_000.25,
+      network: { rttMinUs: 900 },
+      void: false,
+      points: '650000',
+    });
+    expect(jobs[1]).toMatchObject({ hedge: true, points: null, raw_ms: null });
+    expect(jobs[0]).toMatchObject({ state: 'open', finished_at: null });
+  });
+
+  it('lists what it missed, with whom that is held against', async () => {
+    const missed = [
+      await attempt({ agoS: 9, state: 'busy', reason: 'answered 429' }),
+      await attempt({ agoS: 8, state: 'failed', blame: 'network', reason: 'no connection' }),
+      await attempt({ agoS: 7, state: 'invalid', blame: 'miner', reason: 'the image is truncated' }),
+      await attempt({ agoS: 6, state: 'timeout', blame: 'ours', reason: 'our door was shut' }),
+    ];
+    const own = await account();
+    expect(own.missed.map(({ job_id }) => job_id)).toEqual([...missed].reverse());
+    expect(own.missed[1]).toMatchObject({ state: 'invalid', blame: 'miner', reason: 'the image is truncated' });
+    expect(own.jobs).toHaveLength(7);
+  });
+
+  it('is as long as asked for, within bounds', async () => {
+    expect((await account('?limit=2')).jobs).toHaveLength(2);
+    expect((await account('?limit=200')).jobs).toHaveLength(7);
+    for (const limit of ['0', '201', 'x']) {
+      const reply = await fetch(`${registry.url}/v1/miners/${miner.address}?limit=${limit}`);
+      expect(reply.status).toBe(422);
+    }
+  });
+
+  it('compares its lanes with an equal share of the turns', async () => {
+    await ground.owner.query(
+      `INSERT INTO studio.miner_slots (hotkey, kind, engine, proven) VALUES ($1, 'lora-training', 'ref-sep-v1', 3)`,
+      [miner.address],
+    );
+    // 7 turns of its own and 1 of the rival, over 3 and 1 proven slots, both registered at nearly the same time.
+    const fresh = await boot(loadEnv(RegistryEnv, ground.env()), log);
+    const path = `/v1/miners/${miner.address}`;
+    const reply = await ground.send(fresh.url, { key: miner, method: 'GET', path });
+    await fresh.close();
+    const [training] = ((await reply.json()) as MinerDetails).account!.lanes;
+    expect(training).toMatchObject({ declared: 4, proven: 3, open: 1, jobs_last_hour: 7 });
+    expect(training!.fair_share_last_hour).toBeGreaterThan(5.5);
+    expect(training!.fair_share_last_hour).toBeLessThan(6.5);
+  });
+
+  it('shows its live score and its rank among the scored', async () => {
+    await award(await attempt({ hotkey: rival.address }), rival.address, '700000');
+    expect((await account()).score).toMatchObject({
+      epoch: 1,
+      points: '650000',
+      valid_jobs: 1,
+      win_rate: 0,
+      rank: 2,
+      of: 2,
+    });
+    expect((await read('', rival)).account?.score).toMatchObject({ win_rate: 1, rank: 1, of: 2, u16: 65_535 });
+  });
+
+  it('shows how it was measured', async () => {
+    await ground.owner.query(
+      `INSERT INTO studio.miner_measurements (hotkey, rtt_min_us, samples, address, address_since)
+       VALUES ($1, 12345, 9, '192.0.2.7:9101', studio.now())`,
+      [miner.address],
+    );
+    expect((await account()).measurement).toEqual({
+      rtt_min_us: 12_345,
+      samples: 9,
+      address: '192.0.2.7:9101',
+      address_since: expect.any(String),
+      measured_at: expect.any(String),
+    });
+  });
+});
+
+describe('the draws of a running epoch', () => {
+  it('cannot be told from an account: it is the same to the byte with a draw, an audit and a verdict', async () => {
+    const drawn = await attempt({ agoS: 5, us: [9, 4, 5] });
+    await award(drawn, miner.address, '5');
+    const before = JSON.stringify(await account());
+    await audited(drawn, 1, 'invalid');
+    expect(JSON.stringify(await account())).toBe(before);
+  });
+
+  it('do not show in the reason of a quarantine either', async () => {
+    await ground.auditor.quarantine(miner.address, 'lora-training', 1, 3);
+    expect((await account()).quarantines).toEqual([
+      { kind: 'lora-training', from_epoch: 1, until_epoch: 3, reason: null },
+    ]);
+  });
+
+  it('stay hidden while the epoch is closing, and are told with their verdicts once it is closed', async () => {
+    await close(1);
+    expect((await account()).verdicts).toEqual([]);
+    await ground.auditor.settle(1);
+    await until(async () => (await fetch(`${registry.url}/v1/snapshots/1`)).ok);
+    const { verdicts, quarantines } = await account();
+    expect(verdicts).toEqual([
+      {
+        job_id: expect.any(String),
+        attempt: 1,
+        kind: 'lora-training',
+        epoch: 1,
+        outcome: 'invalid',
+        reason: 'two replays agree with each other',
+        decided_at: expect.any(String),
+      },
+    ]);
+    expect(quarantines[0]?.reason).toBe('CUSUM above its threshold');
+  });
+
+  it('of an old award, decided in an epoch that runs, stay hidden as well', async () => {
+    const late = await attempt({ agoS: 4 });
+    await audited(late, 1, 'valid');
+    await ground.owner.query('UPDATE studio.verdicts SET decided_in = 2 WHERE job_id = $1', [late]);
+    expect((await account()).verdicts.map(({ job_id }) => job_id)).not.toContain(late);
+  });
+});
