@@ -3,6 +3,7 @@ import type { connectDataSource } from '@studio/shared/database/data-source';
 import { jobReadySubject, SUBJECTS } from '@studio/shared/contract/subjects';
 import { FileArtifactStore } from '@studio/shared/platform/artifacts-fs';
 import { createEgress } from '@studio/shared/platform/egress';
+import { egressRules } from '@studio/shared/platform/egress-env';
 import { Health } from '@studio/shared/platform/health';
 import type { Logger } from '@studio/shared/platform/logger';
 import { createMetrics } from '@studio/shared/platform/metrics';
@@ -39,6 +40,7 @@ import { Reachability } from './reachability';
 import { ResultIntake } from './result-intake';
 import { ResultStore, type CallbackTarget } from './result.store';
 import { RttProbe } from './rtt-probe';
+import { RttSamples } from './rtt-samples';
 import { Submissions } from './submit';
 import { Uploads } from './uploads';
 
@@ -60,14 +62,19 @@ export type Parts = ReturnType<typeof assembleParts>;
 
 /** What both roles have. */
 export function assembleParts(env: QuerierEnv, { db, nats, redis }: Connections, log: Logger) {
-  const { PUBLIC_URL: publicUrl, URL_SECRET: urlSecret, ALLOW_PRIVATE_EGRESS: allowPrivate } = env;
+  const { PUBLIC_URL: publicUrl, URL_SECRET: urlSecret } = env;
   const finishedHint = (): void => publishHint(nats, SUBJECTS.jobFinished.subject, {});
   const jobs = new JobStore(db, (kinds) => {
     for (const kind of kinds) publishHint(nats, jobReadySubject(kind), {});
   });
   const urls = new ArtifactUrls({ publicUrl, secret: urlSecret, ttlSeconds: env.URL_TTL_SECONDS });
   const artifacts = new FileArtifactStore(env.ARTIFACTS_DIR);
-  const egress = createEgress({ allowPrivate, maxConnectionsPerOrigin: MAX_CONNECTIONS_PER_MINER });
+  const samples = new RttSamples();
+  const egress = createEgress({
+    ...egressRules(env),
+    maxConnectionsPerOrigin: MAX_CONNECTIONS_PER_MINER,
+    onConnect: samples.onConnect,
+  });
   const stalls = new StallWatch();
   // An api checks uploads and callbacks, a worker every result.
   const checks = new CheckPool({ warm: env.ROLE === 'worker' ? 1 : 0 });
@@ -103,6 +110,7 @@ export function assembleParts(env: QuerierEnv, { db, nats, redis }: Connections,
     urls,
     artifacts,
     egress,
+    samples,
     stalls,
     checks,
     measurements,
@@ -153,7 +161,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
   };
   return {
     keys: new ClientKeyStore(db),
-    submissions: new Submissions(jobs, directory, new ClientFiles(artifacts, rows, urls, checks)),
+    submissions: new Submissions(jobs, directory, new ClientFiles(artifacts, rows, urls, checks), dialectOf),
     views,
     finished,
     cancellations: new Cancellations({ jobs, directory, dialectOf, turns, onFinished: finishedHint }),
@@ -172,7 +180,7 @@ export type Worker = ReturnType<typeof assembleWorker>;
 
 /** Dispatch, leases, deadlines, round trips. */
 export function assembleWorker(env: QuerierEnv, parts: Parts) {
-  const { db, nats, intake, stalls, stalled, log, jobs, finishedHint, measurements, metrics } = parts;
+  const { db, nats, intake, samples, stalls, stalled, log, jobs, finishedHint, measurements, metrics } = parts;
   const { directory, atMinerNews, dialectOf, turns, holds, hedges, policies } = parts;
   const door = new DoorWatch(env.PUBLIC_URL, { log });
   const dispatcher = new Dispatcher(
@@ -195,7 +203,7 @@ export function assembleWorker(env: QuerierEnv, parts: Parts) {
   );
   atMinerNews.push(() => dispatcher.hint());
   const deadlines = deadlineSweeper(jobs, finishedHint, log);
-  const probe = new RttProbe(directory, measurements, { allowPrivate: env.ALLOW_PRIVATE_EGRESS }, log);
+  const probe = new RttProbe(directory, measurements, egressRules(env), log, samples);
   return {
     dispatcher,
     start: () => {

@@ -5,6 +5,7 @@ import type { JobInput, RoutingRule } from '@studio/shared/domain/job';
 import { findTaskKind, type TaskKind } from '@studio/shared/domain/task-kinds';
 import { canonicalHash } from '@studio/shared/protocol/canonical';
 import { v7 as uuidv7 } from 'uuid';
+import type { DialectOf } from './dialects/dialects';
 import { fieldError, planJob, type InputFiles } from './job-input';
 import type { JobStore, StoredJob } from './job.store';
 import type { MinerDirectory } from './routing/miner-directory';
@@ -17,6 +18,7 @@ export class Submissions {
     private readonly jobs: JobStore,
     private readonly directory: MinerDirectory,
     private readonly files: InputFiles,
+    private readonly dialectOf: DialectOf,
   ) {}
 
   /** @throws StudioError naming the field and the remedy; nothing is stored then. */
@@ -29,6 +31,7 @@ export class Submissions {
     return this.orEarlier(clientId, idempotencyKey, requestHash, async () => {
       await this.assertEligible(plan.task, {});
       const input = await plan.resolve(this.files);
+      await this.assertEligible(plan.task, {}, input);
       return { clientId, idempotencyKey, requestHash, task: plan.task, input, routing: {} };
     });
   }
@@ -40,7 +43,7 @@ export class Submissions {
     const rule: RoutingRule = { ...routing };
     const requestHash = canonicalHash({ kind, engine, input, routing: rule });
     return this.orEarlier(HOUSE_CLIENT_ID, idempotencyKey, requestHash, async () => {
-      await this.assertEligible(task, rule);
+      await this.assertEligible(task, rule, input);
       return { clientId: HOUSE_CLIENT_ID, idempotencyKey, requestHash, task, input, routing: rule };
     });
   }
@@ -66,11 +69,14 @@ export class Submissions {
     return this.jobs.submit({ id: uuidv7(), kind, engine, input, timeoutMs: task.timeoutMs(input), ...job });
   }
 
-  private async assertEligible({ kind, engine }: TaskKind, routing: RoutingRule): Promise<void> {
-    const offers = await this.directory.offersNow(kind, engine, routing);
+  /** Without the input: whether anybody does such jobs at all; with it, whether their dialects have words for this one. */
+  private async assertEligible({ kind, engine }: TaskKind, routing: RoutingRule, input?: JobInput): Promise<void> {
+    const offers = (await this.directory.offersNow(kind, engine, routing)).filter(
+      ({ miner }) => input === undefined || this.dialectOf(miner.dialect).canExpress(kind, input),
+    );
     // While the registry has not answered yet, the job waits rather than being refused for a fault of ours.
     if (offers.length > 0 || !this.directory.isKnown) return;
-    const message = `no registered miner can do ${kind} on ${engine}: choose another engine, or submit when one has joined`;
+    const message = `no registered miner can do this ${kind} on ${engine}: choose another engine or simpler input, or submit when one has joined`;
     throw new StudioError('NO_ELIGIBLE_MINER', message);
   }
 }
