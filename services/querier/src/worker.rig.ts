@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CALLBACK_SECRET_HEADER, type MinerJobRequest } from '@studio/shared/contract/miner-job';
 import { createDataSource } from '@studio/shared/database/data-source';
+import type { Engine } from '@studio/shared/domain/job';
 import { DEFAULT_POLICY, type RoutingPolicy } from '@studio/shared/domain/policy';
 import { createLogger } from '@studio/shared/platform/logger';
 import { startFakeRegistry, type FakeRegistry } from '@studio/shared/testing/fake-registry';
@@ -26,6 +27,7 @@ export interface NewJobOptions {
   timeoutMs?: number;
   deadlineMs?: number;
   routing?: object;
+  engine?: Engine;
 }
 
 const log = createLogger({ name: 'test', level: 'fatal', format: 'line' });
@@ -125,14 +127,15 @@ export class WorkerRig {
   }
 
   /** A job in the queue, with a T_max of its own. */
-  async addJob({ timeoutMs = 10_000, deadlineMs = 3 * timeoutMs, routing = {} }: NewJobOptions = {}): Promise<string> {
+  async addJob(options: NewJobOptions = {}): Promise<string> {
+    const { timeoutMs = 10_000, deadlineMs = 3 * timeoutMs, routing = {}, engine = 'ref-sep-v1' } = options;
     const id = randomUUID();
     const lora = { sha256: 'a'.repeat(64), bytes: 1, contentType: 'x', rank: 4, tensorHash: 'b'.repeat(64) };
     const input = { lora, prompt: 'a cat', width: 64, height: 64, seed: 1, loraScale: 1, warp: 0, numImages: 1 };
     await this.db.query(
       `INSERT INTO studio.jobs (id, client_id, request_hash, kind, engine, input, routing, timeout_ms, deadline_at)
-       VALUES ($1, $2, '', 'lora-inference', 'ref-sep-v1', $3, $4, $5, studio.now() + $6 * interval '1 ms')`,
-      [id, this.client.clientId, JSON.stringify(input), JSON.stringify(routing), timeoutMs, deadlineMs],
+       VALUES ($1, $2, '', 'lora-inference', $3, $4, $5, $6, studio.now() + $7 * interval '1 ms')`,
+      [id, this.client.clientId, engine, JSON.stringify(input), JSON.stringify(routing), timeoutMs, deadlineMs],
     );
     return id;
   }

@@ -47,6 +47,8 @@ export interface DippyMiner {
   allowedSenders: string[];
   /** Every request to /inference, /edit and /capacity. */
   asked: DippyAsked[];
+  /** Replaced by tests; hears of each before it is answered. */
+  onAsked: (asked: DippyAsked) => void;
   callbacks: SentCallback[];
   /** Resolves with the nth callback, once it has been answered, skipped, or had nowhere to go. */
   calledBack(count: number): Promise<SentCallback>;
@@ -87,6 +89,7 @@ export async function startDippyMiner({
     quirks: {},
     allowedSenders: [],
     asked: [],
+    onAsked: () => undefined,
     callbacks: [],
     calledBack: (count) =>
       new Promise((resolve) => {
@@ -128,6 +131,7 @@ function addSignedRoutes(server: FastifyInstance, miner: DippyMiner, model: Dipp
     const raw = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
     const entry = { route: request.url, headers: request.headers, raw, body: parse(raw), status: 0 };
     miner.asked.push(entry);
+    miner.onAsked(entry);
     return entry;
   };
   const answer = async (
