@@ -49,6 +49,8 @@ export class SignatureThreads implements Verifier {
     this.batcher = new Batcher((tasks) => this.pool.run(tasks) as Promise<(string | boolean)[]>, {
       maxBatch: MAX_BATCH,
       concurrency: threads,
+      // Computing twice does no harm: what a lost thread held is asked again, of the one that replaces it.
+      isolate: () => true,
     });
   }
 
@@ -62,7 +64,7 @@ export class SignatureThreads implements Verifier {
     };
   }
 
-  /** False for any malformed input. @throws StudioError DEPENDENCY_DOWN while too many wait. */
+  /** False for any malformed input. @throws StudioError DEPENDENCY_DOWN while too many wait, INTERNAL for a lost thread. */
   async verify(address: string, message: string, signature: string): Promise<boolean> {
     // Takes no place in the queue.
     if (!isSignature(signature)) return false;
@@ -85,6 +87,8 @@ export class SignatureThreads implements Verifier {
     this.pending += 1;
     try {
       return await this.batcher.add(task);
+    } catch (cause) {
+      throw new StudioError('INTERNAL', 'a signature could not be computed: its thread was lost', [], { cause });
     } finally {
       this.pending -= 1;
     }
