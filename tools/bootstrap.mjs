@@ -1,5 +1,5 @@
 /**
- * What `npm start`, `npm test`, `npm run check` and `npm run bench` call. Runs before anything is installed, so it
+ * What `npm start`, `npm test`, `npm run check` and the other scripts of package.json call. Runs before anything is installed, so it
  * imports nothing but Node: checks the Node version, installs exactly the lock file, builds where the command needs
  * it, and hands over. Progress goes to stderr: stdout belongs to the command (`--json`).
  */
@@ -21,6 +21,7 @@ const COMMANDS = {
   miner: { build: true, module: 'clients/miner/dist/main.js' },
   validator: { build: true, module: 'clients/validator/dist/main.js' },
   bench: { build: true, module: 'bench/dist/main.js' },
+  'simulate:routing': { build: true, module: 'simulations/dist/main.js' },
   test: { build: false, script: 'node_modules/.bin/jest' },
   check: { build: false, script: 'tools/checks/run.mjs' },
 };

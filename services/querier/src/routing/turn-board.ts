@@ -9,7 +9,7 @@ import { TASK_KINDS } from '@studio/shared/domain/task-kinds';
 import type { Logger } from '@studio/shared/platform/logger';
 import { LaneCopy } from './lane-copy';
 import { learned } from './lane-record';
-import type { HoldName, LaneStore, Released, Take, TimedHold } from './lane-store';
+import type { HoldName, LaneImage, LaneStore, Released, Take, TimedHold } from './lane-store';
 import { LoraHolders } from './lora-holders';
 import type { Offer } from './miner-directory';
 import type { HoldEnd, Lane, SlotHold, TurnCandidate, Turns } from './turns';
@@ -34,8 +34,11 @@ export interface TurnBoardParts {
   clock?: () => number;
 }
 
-/** After a refusal the whole copy is read again, unless it is as young as this: a reading takes about a millisecond. */
-const REREAD_MS = 10;
+/**
+ * After a refusal the whole copy is read again, unless it is as young as this. Each refusal corrects the miner that it is
+ * about, which costs a fifth of a reading of 256 miners: up to some of them a reading would cost more.
+ */
+const REREAD_MS = 50;
 /** A reservation becomes a row within this: a lane that is made anew before then is told of it by its worker. */
 const ROW_WITHIN_MS = 10_000;
 /** Others may learn about the same miner at the same moment; what is lost after so many tries is one lesson. */
@@ -178,19 +181,19 @@ export class TurnBoard implements Turns {
   private async readLane(copy: LaneCopy, lane: Lane): Promise<void> {
     const { store } = this.parts;
     this.members(lane, copy);
-    if (!(await store.read(copy.name, this.clock()))) await this.rebuild(copy, lane);
-    const nowMs = this.clock();
-    const image = await store.read(copy.name, nowMs);
+    const image = (await store.read(copy.name, this.clock())) ?? (await this.rebuild(copy, lane));
     if (!image) return;
+    const nowMs = this.clock();
     // Made anew, perhaps by another worker, who does not know what was reserved here a moment ago.
     if (copy.replace(image, nowMs)) await store.restore(copy.name, this.recentHolds(copy), nowMs);
   }
 
   /** Of all workers that notice, the first to write makes the lane. */
-  private async rebuild(copy: LaneCopy, lane: Lane): Promise<void> {
+  private async rebuild(copy: LaneCopy, lane: Lane): Promise<LaneImage | undefined> {
     const { rows, store, policy } = this.parts;
     const [open, proven] = await Promise.all([rows.openHolds(lane, this.clock()), rows.provenSlots(lane)]);
     await store.create(copy.name, copy.image(randomUUID(), proven, policy()), open, this.clock());
+    return store.read(copy.name, this.clock());
   }
 
   private recentHolds(of: LaneCopy): TimedHold[] {
