@@ -67,7 +67,7 @@ const sent = ({ miners }: Snapshot): [string, number][] =>
   miners.filter(({ u16 }) => u16 > 0).map(({ hotkey, u16 }) => [hotkey, u16]);
 
 beforeAll(async () => {
-  ground = await RegistryGround.open();
+  ground = await RegistryGround.open(fetch);
   directory = await mkdtemp(join(tmpdir(), 'metagraph-'));
   await ground.auditor.commit(1, 2, 3);
   await write(100, [ADA, BEN]);

@@ -23,7 +23,7 @@ interface SomeMiner {
 }
 
 beforeAll(async () => {
-  ground = await RegistryGround.open();
+  ground = await RegistryGround.open(fetch);
   db = await connectDataSource({ url: ground.database.urls.registry, name: 'fairness', onError: () => undefined });
 });
 

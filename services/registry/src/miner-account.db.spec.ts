@@ -19,7 +19,7 @@ let ground: RegistryGround;
 let registry: RunningRegistry;
 
 beforeAll(async () => {
-  ground = await RegistryGround.open();
+  ground = await RegistryGround.open(fetch);
   registry = await boot(loadEnv(RegistryEnv, ground.env()), log);
   await ground.auditor.commit(1, 2, 3);
   await until(async () => (await fetch(`${registry.url}/v1/epochs/current`)).ok);

@@ -1,5 +1,5 @@
 import type { Registry as Metrics } from 'prom-client';
-import type { DataSource } from 'typeorm';
+import type { connectDataSource } from '@studio/shared/database/data-source';
 import { createEgress, type Egress } from '@studio/shared/platform/egress';
 import type { Logger } from '@studio/shared/platform/logger';
 import { SignatureThreads } from '@studio/shared/platform/signature-threads';
@@ -21,7 +21,7 @@ import type { ScoreBoards } from './score-board';
 const MINUTE_MS = 60_000;
 
 export interface MinerParts {
-  db: DataSource;
+  db: Awaited<ReturnType<typeof connectDataSource>>;
   metagraphs: MetagraphStore;
   boards: ScoreBoards;
   metrics: Metrics;

@@ -24,7 +24,7 @@ let registry: RunningRegistry;
 const start = (): Promise<RunningRegistry> => boot(loadEnv(RegistryEnv, ground.env()), log);
 
 beforeAll(async () => {
-  ground = await RegistryGround.open();
+  ground = await RegistryGround.open(fetch);
   registry = await start();
 });
 

@@ -1,5 +1,4 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import fastify from 'fastify';
 
 /** One neuron in a test's words. */
 export interface TestNeuron {
@@ -23,17 +22,14 @@ export interface MockPylon {
  * `GET /api/v1/subnet/{netuid}/neurons/latest`, in the form that its models publish.
  */
 export async function startMockPylon({ netuid, token }: { netuid: number; token?: string }): Promise<MockPylon> {
-  const mock: MockPylon = { url: '', answer: 503, asked: [], close: () => closed(server) };
-  const server = createServer(({ method, url, headers }, response) => {
+  const server = fastify({ forceCloseConnections: true });
+  const mock: MockPylon = { url: '', answer: 503, asked: [], close: () => server.close() };
+  server.get('*', async ({ method, url, headers }, reply) => {
     mock.asked.push(`${method} ${url} ${headers.authorization ?? '-'}`);
     const status = statusOf(mock, url === `/api/v1/subnet/${netuid}/neurons/latest`, headers.authorization, token);
-    response.writeHead(status, { 'content-type': 'application/json' });
-    response.end(
-      JSON.stringify(typeof mock.answer === 'object' && status === 200 ? body(mock.answer) : { detail: '' }),
-    );
+    return reply.status(status).send(typeof mock.answer === 'object' && status === 200 ? body(mock.answer) : {});
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  mock.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  mock.url = await server.listen({ host: '127.0.0.1', port: 0 });
   return mock;
 }
 
@@ -71,9 +67,4 @@ function described({ hotkey, uid, coldkey, stake }: TestNeuron): object {
     pruning_score: 0,
     stakes: { alpha: stake, tao: 0, total: stake },
   };
-}
-
-function closed(server: Server): Promise<void> {
-  server.closeAllConnections();
-  return new Promise((resolve) => server.close(() => resolve()));
 }

@@ -1,6 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Pool } from 'pg';
-import { fetch } from 'undici';
 import type { RoutableMiner, RoutableMiners } from '../contract/miners';
 import { SUBJECTS } from '../contract/subjects';
 import { requestJson } from '../platform/nats';
@@ -42,16 +41,18 @@ export class RegistryGround {
     readonly auditor: AuditorSide,
     /** Superuser: rows that other services would write. */
     readonly owner: Pool,
+    private readonly ask: typeof fetch,
   ) {
     this.identity = hotkeyFromSeed(this.seed);
   }
 
-  static async open(): Promise<RegistryGround> {
+  /** @param ask the test's `fetch`: libraries have none of their own. */
+  static async open(ask: typeof fetch): Promise<RegistryGround> {
     const [database, nats, redis] = await Promise.all([createDatabase(), openTestNats(), openTestRedis()]);
     const owner = new Pool({ connectionString: database.urls.owner, max: 2 });
     // The database goes before the pool does.
     owner.on('error', () => undefined);
-    return new RegistryGround(database, nats, redis, new AuditorSide(database), owner);
+    return new RegistryGround(database, nats, redis, new AuditorSide(database), owner, ask);
   }
 
   /** Variables for RegistryEnv. */
@@ -78,7 +79,7 @@ export class RegistryGround {
         ? signRequest({ method, path, body, nowMs, nonce, recipient }, key)
         : signEpistula(form, { body, nowMs, nonce, recipient }, key);
     const text = sending.sent ?? body;
-    return fetch(`${base}${path}`, {
+    return this.ask(`${base}${path}`, {
       method,
       headers: { ...(sending.headers?.(signed) ?? signed), 'content-type': 'application/json' },
       body: method === 'GET' || text === '' ? undefined : text,

@@ -93,7 +93,7 @@ const codeOf = async (reply: Response): Promise<string> =>
   ((await reply.json()) as { error: { code: string } }).error.code;
 
 beforeAll(async () => {
-  ground = await RegistryGround.open();
+  ground = await RegistryGround.open(fetch);
   pylon = await startMockPylon({ netuid: NETUID, token: TOKEN });
   db = await connectDataSource({ url: ground.database.urls.registry, name: 'watch', onError: () => undefined });
   directory = await mkdtemp(join(tmpdir(), 'metagraph-'));
