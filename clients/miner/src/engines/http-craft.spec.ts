@@ -325,7 +325,7 @@ describe('Automatic1111', () => {
 
   it("loads the job's LoRA and no other, whatever the prompt says", async () => {
     const { craft } = await engine('automatic1111');
-    const piece = fc.constantFrom('<lora:', 'other', ':1', '>', '<', 'hypernet:x', ' ', 'a cat');
+    const piece = fc.constantFrom('<lora:', ':1', '>', '<<a:b>', 'lora:other:1>', 'hypernet:x', ' ', 'a cat');
     await fc.assert(
       fc.asyncProperty(fc.array(piece, { maxLength: 12 }), async (pieces) => {
         const [image] = await craft.render(work({ prompt: pieces.join('') }), NEVER);
