@@ -2,7 +2,6 @@
 import type { RoutingPolicy } from '@studio/shared/domain/policy';
 import type { Logger } from '@studio/shared/platform/logger';
 import type { Redis } from 'ioredis';
-import type { DataSource } from 'typeorm';
 import { FallbackLanes } from './fallback-lanes';
 import { HoldSweeper } from './hold-sweeper';
 import type { MinerDirectory } from './miner-directory';
@@ -12,7 +11,7 @@ import { TurnStore } from './turn.store';
 
 export interface SharedTurnsParts {
   redis: Redis;
-  db: DataSource;
+  db: ConstructorParameters<typeof TurnStore>[0];
   directory: Pick<MinerDirectory, 'every'>;
   policy: () => RoutingPolicy;
   /** Hears that a slot has become free. */
