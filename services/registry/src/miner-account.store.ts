@@ -100,12 +100,11 @@ export class MinerAccountStore {
     );
   }
 
-  /** Both epochs have to be closed: the award's, in which it was drawn, and the one in which it was decided. */
+  /** Epochs close in order, and none is decided before its award: a closed epoch of the verdict means a closed draw. */
   async verdicts(hotkey: string, limit: number): Promise<AccountVerdict[]> {
     const rows = await this.db.query<(Omit<AccountVerdict, 'decided_at'> & { decided_at: Date })[]>(
       `SELECT v.job_id, v.attempt_no AS attempt, v.kind, v.epoch, v.outcome, v.reason, v.decided_at
          FROM studio.verdicts v
-         JOIN studio.epochs own ON own.epoch = v.epoch AND own.state = 'closed'
          JOIN studio.epochs decided ON decided.epoch = v.decided_in AND decided.state = 'closed'
         WHERE v.hotkey = $1 ORDER BY v.decided_at DESC LIMIT $2`,
       [hotkey, limit],
