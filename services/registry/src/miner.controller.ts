@@ -74,10 +74,11 @@ export class MinerController {
     @Query() { limit }: MinerAccountQuery,
     @Req() request: SignedRequest,
   ): Promise<MinerDetails> {
+    const miner = await this.miners.find(hotkey);
+    // First, so that hotkeys made up by the thousand cost neither the curve nor a stored nonce.
+    if (!miner) throw new StudioError('NOT_FOUND', `no miner ${hotkey} is registered`);
     const signer = isSigned(request) ? await this.signatures.requireSigner(request, hotkey) : null;
     if (signer) await this.miners.useNonce(signer);
-    const miner = await this.miners.find(hotkey);
-    if (!miner) throw new StudioError('NOT_FOUND', `no miner ${hotkey} is registered`);
     return signer ? { ...miner, account: await this.accounts.of(miner, limit) } : miner;
   }
 }

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Pool } from 'pg';
 import type { AppendLedgerReply } from '@studio/shared/contract/ledger';
-import type { RoutableMiners } from '@studio/shared/contract/miners';
+import type { MinerView, RoutableMiners } from '@studio/shared/contract/miners';
 import type { ScoreBoard, ScoreEvent, ScoreEventPage, Snapshot } from '@studio/shared/contract/scores';
 import { SCORES_STREAM, SUBJECTS } from '@studio/shared/contract/subjects';
 import { DEFAULT_POLICY } from '@studio/shared/domain/policy';
@@ -456,11 +456,14 @@ describe('miners', () => {
     expect(found?.quarantined).toEqual(['lora-training']);
   });
 
-  it('withdraw, and come back', async () => {
+  it('withdraw, and come back, taking part from then on', async () => {
+    const since = (await get<MinerView>(`/v1/miners/${miner.address}`)).registered_at;
     expect((await signed({ method: 'DELETE' })).status).toBe(204);
     expect((await routable()).map(({ hotkey }) => hotkey)).toEqual([REFERENCE.address]);
     expect(await get(`/v1/miners/${miner.address}`)).toMatchObject({ withdrawn_at: expect.any(String) });
-    expect((await signed()).status).toBe(200);
+    const back = (await (await signed()).json()) as MinerView;
+    expect(Date.parse(back.registered_at)).toBeGreaterThan(Date.parse(since));
+    expect(await (await signed()).json()).toMatchObject({ registered_at: back.registered_at, withdrawn_at: null });
     expect(await routable()).toHaveLength(2);
   });
 });

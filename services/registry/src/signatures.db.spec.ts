@@ -115,7 +115,7 @@ describe.each(FORMS)('a miner that signs in the form %s', (form) => {
   });
 });
 
-describe('a request that is not signed', () => {
+describe('a request that is not signed as it should be', () => {
   it('changes nothing, and is told how to sign', async () => {
     for (const method of ['PUT', 'DELETE']) {
       const reply = await fetch(`${registry.url}/v1/miners/${miner.address}`, { method });
@@ -140,6 +140,13 @@ describe('a request that is not signed', () => {
     expect(await open.json()).not.toHaveProperty('account');
     const path = `/v1/miners/${miner.address}`;
     expect((await ground.send(registry.url, { key: stranger, method: 'GET', path })).status).toBe(401);
+  });
+
+  it('of a hotkey that was never registered leaves no trace, signed or not', async () => {
+    const before = await nonces();
+    expect((await ground.send(registry.url, { key: stranger, method: 'GET' })).status).toBe(404);
+    expect((await ground.send(registry.url, { key: stranger, method: 'DELETE' })).status).toBe(404);
+    expect(await nonces()).toBe(before);
   });
 
   it('that mixes two forms is refused', async () => {
