@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hotkeyFromSeed } from '@studio/shared/protocol/hotkey';
 import { readSafetensors } from '@studio/shared/protocol/safetensors';
-import { signRequest, verifyReply, verifyRequest } from '@studio/shared/protocol/signatures';
+import { type RequestVerdict, signRequest, verifyReply, verifyRequest } from '@studio/shared/protocol/signatures';
 import pino from 'pino';
 import sharp from 'sharp';
 import { type FormData, Response, request } from 'undici';
@@ -31,7 +31,13 @@ const threads = {
 
 /** The orchestrator's side, named so: serves inputs, takes callbacks and registrations. */
 class StubOrchestrator {
-  readonly callbacks: { url: string; secret?: string; form: Promise<FormData> }[] = [];
+  readonly callbacks: {
+    url: string;
+    secret?: string;
+    headers: IncomingMessage['headers'];
+    verdict: RequestVerdict;
+    form: Promise<FormData>;
+  }[] = [];
   readonly registrations: unknown[] = [];
   readonly files = new Map<string, Buffer>();
   readonly hotkey = hotkeyFromSeed('22'.repeat(32));
@@ -93,7 +99,8 @@ class StubOrchestrator {
   private callback({ url, headers }: IncomingMessage, body: Buffer, res: ServerResponse): void {
     const secret = headers['x-callback-secret'] as string;
     const form = new Response(body, { headers: { 'content-type': headers['content-type']! } }).formData();
-    this.callbacks.push({ url: url!, secret, form });
+    const call = { method: 'POST', path: url!, body, headers, nowMs: Date.now(), recipient: this.hotkey.address };
+    this.callbacks.push({ url: url!, secret, headers, verdict: verifyRequest(call), form });
     res.statusCode = this.answers.shift() ?? 200;
     res.end();
   }
@@ -338,6 +345,63 @@ describe('a miner', () => {
     expect((await post(miner, job, headers)).status).toBe(401);
     expect((await post(miner, job, sign(hotkeyFromSeed('33'.repeat(32))))).status).toBe(401);
     expect((await post(miner, job)).status).toBe(401);
+  });
+
+  it('signs its callback for the hotkey that signed the job, afresh for every try, also after a restart', async () => {
+    stub.answers = Array.from({ length: 50 }, () => 503);
+    const first = await start({ MINER_ORCHESTRATOR: stub.hotkey.address });
+    const job = training();
+    const request = { method: 'POST', path: '/v1/jobs', body: JSON.stringify(job), nowMs: Date.now() };
+    const headers = signRequest({ ...request, nonce: randomUUID(), recipient: first.hotkey }, stub.hotkey);
+    expect((await post(first, job, headers)).status).toBe(202);
+    while (stub.callbacks.length < 2) await stub.news();
+    await first.close();
+    const before = stub.callbacks.length;
+    await start({ MINER_ORCHESTRATOR: stub.hotkey.address });
+    while (stub.callbacks.length === before) await stub.news();
+    const signed = [stub.callbacks[0]!, stub.callbacks[1]!, stub.callbacks.at(-1)!];
+    expect(signed.map(({ verdict }) => verdict)).toMatchObject(signed.map(() => ({ ok: true, hotkey: first.hotkey })));
+    expect(new Set(signed.map(({ headers: { 'x-studio-nonce': nonce } }) => nonce)).size).toBe(3);
+  });
+
+  it('sends an unsigned callback for an unsigned job', async () => {
+    await post(await start(), training());
+    while (stub.callbacks.length === 0) await stub.news();
+    expect(stub.callbacks[0]!.verdict).toMatchObject({ ok: false, reason: 'missing' });
+  });
+
+  it('takes jobs of nobody but itself until the registry has named the orchestrator', async () => {
+    const miner = await start({ REGISTRY_URL: 'http://127.0.0.1:9', MINER_REPLY: 'sync' });
+    const job = training();
+    const request = { method: 'POST', path: '/v1/jobs', body: JSON.stringify(job), nowMs: Date.now() };
+    const sign = (signer: typeof stub.hotkey) =>
+      signRequest({ ...request, nonce: randomUUID(), recipient: miner.hotkey }, signer);
+    expect((await post(miner, job)).status).toBe(401);
+    const refused = await post(miner, job, sign(stub.hotkey));
+    expect([refused.status, json(refused)]).toMatchObject([
+      401,
+      { error: { message: expect.stringContaining('not registered yet') as string } },
+    ]);
+    expect((await post(miner, job, sign(hotkeyFromSeed(SEED)))).status).toBe(200);
+  });
+
+  it('counts what it does, on a port of its own where one is given', async () => {
+    const miner = await start({ METRICS_PORT: '0', MINER_REPLY: 'sync' });
+    expect((await request(`http://127.0.0.1:${miner.port}/metrics`)).statusCode).toBe(404);
+    await post(miner, training());
+    await post(miner, training({ engine: 'flux' }));
+    await post(miner, training({}, { image: { ...stub.file(photo), sha256: 'ab'.repeat(32) } }));
+    const text = await (await request(`http://127.0.0.1:${miner.metricsPort}/metrics`)).body.text();
+    for (const line of [
+      'miner_jobs_total{kind="lora-training",outcome="completed"} 1',
+      'miner_jobs_total{kind="lora-training",outcome="failed"} 1',
+      'miner_job_seconds_count{kind="lora-training"} 2',
+      'miner_refusals_total{reason="invalid"} 1',
+      'miner_jobs_running{kind="lora-training"} 0',
+      'miner_slots{kind="lora-inference"} 4',
+      'miner_callbacks_pending 0',
+    ])
+      expect(text.split('\n')).toContain(line);
   });
 
   it('says which port is taken and what to set', async () => {
