@@ -1,5 +1,5 @@
 /** What a Dippy Studio miner sends when a job has ended, byte for byte in the form its HTTP client gives it. */
-import { request } from 'undici';
+import { createEgress } from '../platform/egress';
 
 export interface DippyCallbackParts {
   job_id: string;
@@ -17,6 +17,9 @@ export interface EncodedCallback {
 
 const BOUNDARY = 'f3c1a9d27be04c5c8f6c0d4a5b1e9d72';
 const NEWLINE = '\r\n';
+/** Their default patience. */
+const CALLBACK_MS = 30_000;
+const MAX_REPLY_BYTES = 64 * 1024;
 
 /**
  * The parts in their order. Without a file the same fields come as `application/x-www-form-urlencoded`: their client
@@ -45,13 +48,17 @@ export async function sendCallback(
   secret: string | null,
   { contentType, body }: EncodedCallback,
 ): Promise<number | undefined> {
+  const egress = createEgress({ allowPrivate: true, maxConnectionsPerOrigin: 1 });
   try {
     const headers = { 'content-type': contentType, ...(secret !== null && { 'x-callback-secret': secret }) };
-    const reply = await request(url, { method: 'POST', headers, body });
-    await reply.body.dump();
-    return reply.statusCode;
+    const limits = { deadlineMs: CALLBACK_MS, headersMs: CALLBACK_MS, maxBytes: MAX_REPLY_BYTES };
+    const reply = await egress.request({ url, method: 'POST', headers, body, ...limits });
+    reply.discard();
+    return reply.status;
   } catch {
     return undefined;
+  } finally {
+    await egress.close();
   }
 }
 

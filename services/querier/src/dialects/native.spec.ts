@@ -270,6 +270,10 @@ describe('a native callback', () => {
     const { asked, target } = await accepted();
     const sent = await signedCallback(asked, resultForm(asked, { other: image }));
     await expect(read(target, sent)).rejects.toThrow(ResultRefused);
+    path = new URL(asked.callback.url).pathname;
+    // Given up before its first byte was read: the signature is over the others as well.
+    const unbounded = resigned({ ...sent, headers: { 'content-type': 'multipart/form-data' } }, {});
+    await expect(read(target, unbounded)).rejects.toThrow(/no boundary/);
   });
 
   it('that is too large is nobody’s: it is not read to its end', async () => {
