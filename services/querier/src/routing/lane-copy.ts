@@ -82,7 +82,8 @@ export class LaneCopy {
     const known = entry.record ?? newcomer(this.turns, provenOf(undefined, offer, policy));
     const laneTurns = Math.max(this.turns, this.leastTurns(nowMs, policy));
     const slots = openSlots(entry.record, offer, nowMs, policy);
-    const turns = this.caughtUp(entry.record?.turns, policy) + share(provenOf(known, offer, policy));
+    const proven = provenOf(known, offer, policy);
+    const turns = this.caughtUp(entry.record?.turns, policy) + share(proven);
     const knownOperatorTurns = this.operators.get(operator);
     const operatorSlots = this.slotsOf(operator, offer, nowMs, policy);
     const operatorTurns = this.caughtUp(knownOperatorTurns, policy) + share(operatorSlots);
@@ -91,20 +92,42 @@ export class LaneCopy {
     entry.pending += 1;
     this.operators.set(operator, operatorTurns);
     this.turns = laneTurns;
-    return { hold, operator, knownRev: known.rev, knownOperatorTurns, record, operatorTurns, laneTurns, slots, nowMs };
+    const next = { record, operatorTurns, laneTurns };
+    return { hold, operator, known, knownOperatorTurns, ...next, slots, proven, nowMs };
   }
 
   /** The store's answer to a `take`. A refusal says how it really is. */
-  taken({ hold, operator }: Take, answer: TakeAnswer): boolean {
+  taken(take: Take, answer: TakeAnswer): boolean {
+    const { hold, operator } = take;
     const entry = this.entry(hold.hotkey);
     entry.pending -= 1;
-    if (answer.verdict === 'absent') return false;
+    if (answer.verdict === 'absent') return this.undo(take);
     entry.used = answer.used;
     this.turns = Math.max(this.turns, answer.laneTurns);
     if (answer.verdict === 'taken') return true;
     entry.record = answer.record;
     if (answer.operatorTurns === undefined) this.operators.delete(operator);
     else this.operators.set(operator, answer.operatorTurns);
+    return false;
+  }
+
+  /** A turn that never was must not be in the lane that is made from this copy. Others may have been asked for since. */
+  private undo({
+    hold: { hotkey },
+    operator,
+    known,
+    knownOperatorTurns,
+    record,
+    operatorTurns,
+    laneTurns,
+  }: Take): false {
+    const entry = this.entry(hotkey);
+    if (entry.record) {
+      const turns = entry.record.turns - (record.turns - known.turns);
+      entry.record = { ...entry.record, turns, askedAtMs: known.askedAtMs };
+    }
+    const step = operatorTurns - (knownOperatorTurns ?? laneTurns);
+    this.operators.set(operator, (this.operators.get(operator) ?? step) - step);
     return false;
   }
 

@@ -33,15 +33,16 @@ export interface LaneImage {
 export interface Take {
   hold: TimedHold;
   operator: string;
-  /** What the caller decided on: the miner's revision (0: none is stored) and its operator's turns. */
-  knownRev: number;
+  /** What the caller decided on: the miner's record (revision 0: none is stored) and its operator's turns. */
+  known: MinerRecord;
   knownOperatorTurns: number | undefined;
   record: MinerRecord;
   operatorTurns: number;
   /** The lane's virtual time only grows: a lower one changes nothing. */
   laneTurns: number;
-  /** The most that may be in use afterwards. */
+  /** The most that may be in use afterwards, and the number at which all that is proven is in use: a probe is alone. */
   slots: number;
+  proven: number;
   nowMs: number;
 }
 

@@ -69,14 +69,14 @@ export class MemoryLanes implements LaneStore {
     if (!lane) return ABSENT;
     const used = lane.used.get(hold.hotkey) ?? 0;
     const isBehind =
-      (lane.records.get(hold.hotkey)?.rev ?? 0) !== take.knownRev ||
+      (lane.records.get(hold.hotkey)?.rev ?? 0) !== take.known.rev ||
       lane.operators.get(operator) !== take.knownOperatorTurns;
     if (isBehind) return answer(lane, take, 'behind');
     if (used >= take.slots) return answer(lane, take, 'full');
     lane.records.set(hold.hotkey, take.record);
     lane.operators.set(operator, take.operatorTurns);
     lane.turns = Math.max(lane.turns, take.laneTurns);
-    addHold(lane, { ...hold, filled: used + 1 >= take.slots });
+    addHold(lane, { ...hold, filled: used + 1 >= take.proven });
     return answer(lane, take, 'taken');
   }
 

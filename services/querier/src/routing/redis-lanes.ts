@@ -77,7 +77,7 @@ restore(last + 1)
 keep()
 return 1`;
 
-/** ARGV: now, hotkey, name, expiry, operator, known revision, known operator's turns, record, both turns, slots. */
+/** ARGV: now, hotkey, name, expiry, operator, known revision, known operator's turns, record, both turns, slots, proven. */
 const TAKE = `${SHARED}
 if not present() then return { 'absent', '', 0, '', '0' } end
 sweep()
@@ -90,7 +90,7 @@ else
   record, turns = ARGV[8], ARGV[9]
   redis.call('HSET', lane, miner, record, operator, turns)
   if tonumber(ARGV[10]) > tonumber(redis.call('HGET', lane, 't')) then redis.call('HSET', lane, 't', ARGV[10]) end
-  inUse = add(hotkey, ARGV[3], ARGV[4], inUse + 1 >= tonumber(ARGV[11]) and '1' or '0')
+  inUse = add(hotkey, ARGV[3], ARGV[4], inUse + 1 >= tonumber(ARGV[12]) and '1' or '0')
   keep()
 end
 return { verdict, record, inUse, turns, redis.call('HGET', lane, 't') }`;
@@ -150,11 +150,11 @@ export class RedisLanes implements LaneStore {
   }
 
   async take(lane: LaneName, take: Take): Promise<TakeAnswer> {
-    const { hold, operator, knownRev, knownOperatorTurns = '', record, operatorTurns, laneTurns, slots, nowMs } = take;
+    const { hold, operator, known, knownOperatorTurns = '', record, operatorTurns, laneTurns, nowMs } = take;
     const { hotkey, name, expiresAtMs } = hold;
-    const known = [operator, knownRev, knownOperatorTurns];
-    const next = [packRecord(record), operatorTurns, laneTurns, slots];
-    const reply = await this.run('TAKE', lane, nowMs, hotkey, name, expiresAtMs, ...known, ...next);
+    const decidedOn = [operator, known.rev, knownOperatorTurns];
+    const next = [packRecord(record), operatorTurns, laneTurns, take.slots, take.proven];
+    const reply = await this.run('TAKE', lane, nowMs, hotkey, name, expiresAtMs, ...decidedOn, ...next);
     const [verdict, stored, used, turns, reached] = reply as [TakeVerdict, string, number, string, string];
     return {
       verdict,

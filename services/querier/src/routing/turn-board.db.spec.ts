@@ -173,6 +173,25 @@ describe('turns shared by several workers', () => {
     expect(holds.map((hold) => hold?.hotkey)).toEqual(['m0', 'm1', undefined, undefined]);
   });
 
+  it('are counted once each, however old the copies are that they were taken on', async () => {
+    miners(1, 4);
+    const workers = [worker(), worker()];
+    for (let i = 0; i < 4; i += 1) expect(await turn(workers[i % 2]!)).toBeDefined();
+    expect((await stored('m0'))!.split('|').slice(0, 2)).toEqual([expect.any(String), '1000000']);
+  });
+
+  it('do not go to a slot that was taken without a turn', async () => {
+    miners(1, 1);
+    const [one, other] = [worker(), worker()];
+    const hold = (await turn(one))!;
+    await settle(one, hold, 'released');
+    expect(freeSlots(one)).toBe(1);
+    await storeAttempt(hold);
+    for (let look = 0; look < 2; look += 1) await other.sweeper.sweep();
+    expect(await held()).toHaveLength(1);
+    expect(await turn(one)).toBeUndefined();
+  });
+
   it('are settled by any process, and once', async () => {
     miners(1, 8);
     const [one, api] = [worker(), worker()];
@@ -204,7 +223,8 @@ describe('turns shared by several workers', () => {
     miners(1, 4);
     policy = { ...policy, breakerFailures: 3, breakerOpenMs: MINUTE_MS };
     const workers = [worker(), worker(), worker(), worker()];
-    for (let failure = 0; failure < 3; failure += 1) await settle(workers[0]!, (await turn(workers[0]!))!, 'failed');
+    for (let failure = 0; failure < 3; failure += 1)
+      await settle(workers[0]!, (await turn(workers[0]!))!, 'unreachable');
     const tryAll = async (): Promise<SlotHold[]> => {
       await Promise.all(workers.map(({ board }) => board.refresh(0)));
       return (await Promise.all(workers.map((of) => turn(of)))).filter((hold) => hold !== undefined);
@@ -214,8 +234,7 @@ describe('turns shared by several workers', () => {
     const [probe, ...others] = await tryAll();
     expect([probe?.hotkey, others]).toEqual(['m0', []]);
     await settle(workers[3]!, probe!, 'success');
-    // Each failure halved what it had proven, down to 1; the probe filled that.
-    expect(await tryAll()).toHaveLength(2);
+    expect(await tryAll()).toHaveLength(4);
   });
 
   it('prefer the holders of a LoRA that another worker found', async () => {
@@ -290,8 +309,9 @@ describe('holds compared with Postgres', () => {
     const missing = { ...open, jobId: randomUUID() };
     for (const hold of [open, dead, missing]) await storeAttempt(hold);
     await closeAttempt(dead);
+    const before = await held();
     await one.sweeper.sweep();
-    expect(await held()).toHaveLength(2);
+    expect(await held()).toEqual(before);
     await one.sweeper.sweep();
     expect((await held()).map(nameOf).sort()).toEqual(
       [open, missing].map(({ hotkey, jobId }) => `${hotkey}|${jobId}:1`).sort(),
