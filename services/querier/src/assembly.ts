@@ -8,7 +8,7 @@ import { Health } from '@studio/shared/platform/health';
 import type { Logger } from '@studio/shared/platform/logger';
 import { createMetrics } from '@studio/shared/platform/metrics';
 import { publishHint } from '@studio/shared/platform/nats';
-import { SignatureThreads } from '@studio/shared/platform/signature-threads';
+import type { SignatureThreads } from '@studio/shared/platform/signature-threads';
 import { StallWatch } from '@studio/shared/platform/stall-watch';
 import type { Redis } from 'ioredis';
 import type { NatsConnection } from 'nats';
@@ -48,6 +48,7 @@ export interface Connections {
   db: Awaited<ReturnType<typeof connectDataSource>>;
   nats: NatsConnection;
   redis: Redis;
+  signatures: SignatureThreads;
 }
 
 const HEALTH_TIMEOUT_MS = 2_000;
@@ -61,7 +62,9 @@ const EXCUSING_STALL_MS = 1_000;
 export type Parts = ReturnType<typeof assembleParts>;
 
 /** What both roles have. */
-export function assembleParts(env: QuerierEnv, { db, nats, redis }: Connections, log: Logger) {
+// Every line is one part: split, it would only hide which part knows which.
+// eslint-disable-next-line max-lines-per-function
+export function assembleParts(env: QuerierEnv, { db, nats, redis, signatures }: Connections, log: Logger) {
   const { PUBLIC_URL: publicUrl, URL_SECRET: urlSecret } = env;
   const finishedHint = (): void => publishHint(nats, SUBJECTS.jobFinished.subject, {});
   const jobs = new JobStore(db, (kinds) => {
@@ -80,7 +83,6 @@ export function assembleParts(env: QuerierEnv, { db, nats, redis }: Connections,
   const checks = new CheckPool({ warm: env.ROLE === 'worker' ? 1 : 0 });
   const measurements = new MeasurementStore(db);
   const policies = new PolicyStore(db);
-  const signatures = new SignatureThreads();
   const signer = signatures.signer(env.ORCHESTRATOR_SEED);
   const dialectOf = createDialects({ egress, urls, publicUrl, urlSecret, signer, verifier: signatures });
   /** Who hears that a miner may have come or become free: a worker's dispatcher. */
@@ -115,7 +117,6 @@ export function assembleParts(env: QuerierEnv, { db, nats, redis }: Connections,
     checks,
     measurements,
     policies,
-    signatures,
     dialectOf,
     directory,
     atMinerNews,

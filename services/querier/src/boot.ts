@@ -2,6 +2,7 @@ import { connectDataSource } from '@studio/shared/database/data-source';
 import type { Logger } from '@studio/shared/platform/logger';
 import { connectNats } from '@studio/shared/platform/nats';
 import { connectRedis } from '@studio/shared/platform/redis';
+import { SignatureThreads } from '@studio/shared/platform/signature-threads';
 import { assembleApi, assembleParts, assembleWorker, type Parts } from './assembly';
 import type { QuerierEnv } from './env';
 import { openDoors } from './querier.module';
@@ -15,8 +16,14 @@ export interface RunningQuerier {
 /**
  * Starts one role in this process and resolves once its doors are open, however long its servers take to appear.
  * @param signal gives up waiting for the database.
+ * @param shared signature threads that stay the caller's; otherwise the querier has its own.
  */
-export async function boot(env: QuerierEnv, log: Logger, signal?: AbortSignal): Promise<RunningQuerier> {
+export async function boot(
+  env: QuerierEnv,
+  log: Logger,
+  signal?: AbortSignal,
+  shared?: SignatureThreads,
+): Promise<RunningQuerier> {
   const name = `querier-${env.ROLE}`;
   const db = await connectDataSource(
     { url: env.POSTGRES_URL, name, onError: (err) => log.warn({ err }, 'database connection lost') },
@@ -24,8 +31,16 @@ export async function boot(env: QuerierEnv, log: Logger, signal?: AbortSignal): 
   );
   const nats = await connectNats(env.NATS_URL, name, log);
   const redis = connectRedis(env.REDIS_URL, name, log);
-  const parts = assembleParts(env, { db, nats, redis }, log);
-  return env.ROLE === 'api' ? startApi(env, parts) : startWorker(env, parts);
+  const signatures = shared ?? new SignatureThreads();
+  // A thread takes a moment to begin: not in the first miner's time.
+  await signatures.signer(env.ORCHESTRATOR_SEED).sign('');
+  const parts = assembleParts(env, { db, nats, redis, signatures }, log);
+  const querier = env.ROLE === 'api' ? await startApi(env, parts) : await startWorker(env, parts);
+  const close = async (): Promise<void> => {
+    await querier.close();
+    if (!shared) await signatures.close();
+  };
+  return { url: querier.url, close };
 }
 
 async function startApi(env: QuerierEnv, parts: Parts): Promise<RunningQuerier> {
@@ -53,12 +68,12 @@ async function startWorker(env: QuerierEnv, parts: Parts): Promise<RunningQuerie
 }
 
 async function closeParts(parts: Parts): Promise<void> {
-  const { jobs, results, stalls, egress, checks, signatures, nats, redis, db } = parts;
+  const { jobs, results, stalls, egress, checks, nats, redis, db } = parts;
   await Promise.all([jobs.drain(), results.drain()]);
   await parts.stop();
   stalls.stop();
   await egress.close();
-  await Promise.all([checks.close(), signatures.close()]);
+  await checks.close();
   redis.disconnect();
   await nats.close();
   await db.destroy();

@@ -8,6 +8,7 @@ import { createDataSource } from '@studio/shared/database/data-source';
 import type { Engine } from '@studio/shared/domain/job';
 import { DEFAULT_POLICY, type RoutingPolicy } from '@studio/shared/domain/policy';
 import { createLogger } from '@studio/shared/platform/logger';
+import { SignatureThreads } from '@studio/shared/platform/signature-threads';
 import { startFakeRegistry, type FakeRegistry } from '@studio/shared/testing/fake-registry';
 import { openTestNats, type TestNats } from '@studio/shared/testing/nats';
 import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
@@ -41,6 +42,8 @@ export class WorkerRig {
     readonly database: TestDatabase,
     readonly nats: TestNats,
     readonly redis: TestRedis,
+    /** One for all that a file boots: each would compile its thread's sources anew. */
+    readonly signatures: SignatureThreads,
     readonly registry: FakeRegistry,
     readonly env: QuerierEnv,
     readonly api: RunningQuerier,
@@ -74,14 +77,16 @@ export class WorkerRig {
     };
     await owner.query('INSERT INTO studio.policies (version, body) VALUES (1, $1)', [JSON.stringify(policy)]);
     await owner.query(`INSERT INTO studio.epochs (epoch, policy_version, commitment) VALUES (1, 1, 'c')`);
-    const api = await boot(env, log);
+    const signatures = new SignatureThreads();
+    const api = await boot(env, log, undefined, signatures);
     const db = await createDataSource({ url: database.urls.querier, name: 'test', poolSize: 2 }).initialize();
     const client = await new ClientKeyStore(db).create('one');
-    return new WorkerRig(database, nats, redis, registry, env, api, db, owner, client, await noise(64));
+    return new WorkerRig(database, nats, redis, signatures, registry, env, api, db, owner, client, await noise(64));
   }
 
   async close(): Promise<void> {
     await this.api.close();
+    await this.signatures.close();
     await Promise.all([this.db.destroy(), this.owner.destroy()]);
     this.registry.close();
     await Promise.all([this.nats.close(), this.redis.close()]);
@@ -121,7 +126,7 @@ export class WorkerRig {
 
   async startWorker(env: Partial<QuerierEnv> = {}): Promise<RunningQuerier> {
     const own = Object.assign(new QuerierEnv(), this.env, { ROLE: 'worker', WORKER_NAME: randomUUID(), ...env });
-    const worker = await boot(own, log);
+    const worker = await boot(own, log, undefined, this.signatures);
     this.workers.push(worker);
     return worker;
   }
