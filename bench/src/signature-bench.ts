@@ -37,7 +37,7 @@ export interface SignatureReport {
   loads: { load: SignatureLoad; rounds: SignatureFigures[] }[];
 }
 
-/** Five hundred a second: a thousand miners that renew themselves every two seconds, a hundred times what they should. */
+/** A thousand miners that renew themselves every two seconds. */
 const PER_SECOND = 500;
 const SECONDS = 10;
 const MINERS = 500;
