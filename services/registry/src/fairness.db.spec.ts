@@ -6,13 +6,14 @@ import { loadEnv } from '@studio/shared/platform/env';
 import { createLogger } from '@studio/shared/platform/logger';
 import { someTraining } from '@studio/shared/testing/finished-jobs';
 import { RegistryGround, until } from '@studio/shared/testing/registry-ground';
-import { boot } from './boot';
+import { boot, type RunningRegistry } from './boot';
 import { RegistryEnv } from './env';
 import { FairnessBoard } from './fairness-board';
 import { FairnessStore } from './fairness.store';
 
 let ground: RegistryGround;
 let db: Awaited<ReturnType<typeof connectDataSource>>;
+let registry: RunningRegistry | undefined;
 
 interface SomeMiner {
   slots?: number;
@@ -28,6 +29,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await registry?.close();
   await db.destroy();
   await ground.close();
 });
@@ -146,17 +148,17 @@ describe('fairness of routing', () => {
     await miner('a', { jobs: 2 });
     await miner('b');
     const log = createLogger({ name: 'registry', level: 'silent', format: 'line' });
-    const registry = await boot(loadEnv(RegistryEnv, ground.env()), log);
-    const report = (await (await fetch(`${registry.url}/v1/fairness`)).json()) as FairnessReport;
+    registry = await boot(loadEnv(RegistryEnv, ground.env()), log);
+    const { url } = registry;
+    const report = (await (await fetch(`${url}/v1/fairness`)).json()) as FairnessReport;
     expect(report.lanes).toMatchObject([{ kind: 'lora-training', jobs: 2, gini: 0.5 }]);
     const line = /registry_routing_gini\{[^}]*kind="lora-training",engine="ref-sep-v1"[^}]*\} 0\.5/;
-    await until(async () => line.test(await (await fetch(`${registry.url}/metrics`)).text()));
-    const docs = (await (await fetch(`${registry.url}/docs-json`)).json()) as { paths: object };
+    await until(async () => line.test(await (await fetch(`${url}/metrics`)).text()));
+    const docs = (await (await fetch(`${url}/docs-json`)).json()) as { paths: object };
     expect(Object.keys(docs.paths)).toContain('/v1/fairness');
     await ground.auditor.commit(1);
-    await until(async () => (await fetch(`${registry.url}/v1/epochs/current`)).ok);
+    await until(async () => (await fetch(`${url}/v1/epochs/current`)).ok);
     await ground.auditor.quarantine('a', 'lora-training', 1, 2);
     expect(await lane()).toMatchObject({ miners: 1, jobs: 0 });
-    await registry.close();
   });
 });

@@ -196,8 +196,7 @@ describe("a miner's own account", () => {
     // 7 turns of its own and 1 of the rival, over 3 and 1 proven slots, both registered at nearly the same time.
     const fresh = await boot(loadEnv(RegistryEnv, ground.env()), log);
     const path = `/v1/miners/${miner.address}`;
-    const reply = await ground.send(fresh.url, { key: miner, method: 'GET', path });
-    await fresh.close();
+    const reply = await ground.send(fresh.url, { key: miner, method: 'GET', path }).finally(() => fresh.close());
     const [training] = ((await reply.json()) as MinerDetails).account!.lanes;
     expect(training).toMatchObject({ declared: 4, proven: 3, open: 1, jobs_last_hour: 7 });
     expect(training!.fair_share_last_hour).toBeGreaterThan(5.5);
