@@ -404,6 +404,10 @@ describe('a miner', () => {
       expect(text.split('\n')).toContain(line);
   });
 
+  it('does not start with nothing to offer', async () => {
+    await expect(start({ MINER_SLOTS_TRAINING: '0', MINER_SLOTS_INFERENCE: '0' })).rejects.toThrow('at least one slot');
+  });
+
   it('says which port is taken and what to set', async () => {
     const miner = await start();
     await expect(start({ MINER_PORT: String(miner.port) })).rejects.toThrow(

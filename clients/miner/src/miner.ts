@@ -19,6 +19,7 @@ import { keepRegistered } from './registration';
 import { createMetricsServer, createServer } from './server';
 import { slotsByKind } from './server-status';
 
+const NO_SLOTS = 'nothing to offer: give MINER_SLOTS_TRAINING or MINER_SLOTS_INFERENCE at least one slot';
 const PRUNE_MS = 10 * 60 * 1000;
 
 export interface Miner {
@@ -89,6 +90,7 @@ async function openWorkshop({ env, hotkey, threads, log }: MinerParts): Promise<
   const book = await JobBook.open(folder('jobs'));
   const orchestrator = await Orchestrator.open(folder('known'), env.MINER_ORCHESTRATOR, env.REGISTRY_URL !== undefined);
   const nonces = await NonceMemory.open(join(env.MINER_DATA_DIR, 'nonces'), Date.now());
+  if (env.MINER_SLOTS_TRAINING + env.MINER_SLOTS_INFERENCE === 0) throw new EnvError(NO_SLOTS);
   const engine = await createCraft(env, threads, log);
   const offers = offersOf(env, engine);
   const slots = { 'lora-training': 0, 'lora-inference': 0, ...slotsByKind(offers) };
