@@ -40,7 +40,7 @@ const layers = [
     'shared-knows-no-other-project',
     'Everybody depends on libs/shared: it can depend on nobody.',
     { path: '^libs/' },
-    { path: '^(services|clients|engines|apps|tools|bench|e2e)/' },
+    { path: '^(services|clients|engines|apps|tools|bench|simulations|e2e)/' },
   ),
   rule(
     'engine-is-pure',
@@ -58,7 +58,7 @@ const layers = [
     'services-never-import-programs',
     'A service does not contain its clients or the tools that start it.',
     { path: '^services/' },
-    { path: '^(clients|apps|tools|bench|e2e)/' },
+    { path: '^(clients|apps|tools|bench|simulations|e2e)/' },
   ),
   rule(
     'only-the-auditor-reads-adapters',
@@ -76,7 +76,7 @@ const layers = [
     'clients-never-import-other-programs',
     'A client is handed out alone.',
     { path: '^clients/([^/]+)/' },
-    { path: '^(clients|services|apps|tools|bench|e2e)/', pathNot: '^clients/$1/' },
+    { path: '^(clients|services|apps|tools|bench|simulations|e2e)/', pathNot: '^clients/$1/' },
   ),
   rule(
     'testing-unreachable-from-production',

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './repository.mjs';
 
-const SOURCES = ['libs', 'engines', 'services', 'clients', 'apps', 'tools', 'bench', 'e2e', 'chaos'];
+const SOURCES = ['libs', 'engines', 'services', 'clients', 'apps', 'tools', 'bench', 'simulations', 'e2e', 'chaos'];
 const TSC = 'node_modules/typescript/bin/tsc';
 
 /** Longest first: `CONCURRENCY` run at a time. */

@@ -61,67 +61,75 @@ const EXCUSING_STALL_MS = 1_000;
 
 export type Parts = ReturnType<typeof assembleParts>;
 
-/** What both roles have. */
-// Every line is one part: split, it would only hide which part knows which.
-// eslint-disable-next-line max-lines-per-function
-export function assembleParts(env: QuerierEnv, { db, nats, redis, signatures }: Connections, log: Logger) {
-  const { PUBLIC_URL: publicUrl, URL_SECRET: urlSecret } = env;
-  const finishedHint = (): void => publishHint(nats, SUBJECTS.jobFinished.subject, {});
-  const jobs = new JobStore(db, (kinds) => {
-    for (const kind of kinds) publishHint(nats, jobReadySubject(kind), {});
-  });
-  const urls = new ArtifactUrls({ publicUrl, secret: urlSecret, ttlSeconds: env.URL_TTL_SECONDS });
-  const artifacts = new FileArtifactStore(env.ARTIFACTS_DIR);
+type MinerSideNeeds = Connections & {
+  urls: ArtifactUrls;
+  measurements: MeasurementStore;
+  policies: PolicyStore;
+  log: Logger;
+};
+
+/** Who the miners are, how they are reached and spoken to, and whose turn it is. */
+function assembleMinerSide(env: QuerierEnv, needs: MinerSideNeeds) {
+  const { db, nats, redis, signatures, urls, measurements, policies, log } = needs;
   const samples = new RttSamples();
   const egress = createEgress({
     ...egressRules(env),
     maxConnectionsPerOrigin: MAX_CONNECTIONS_PER_MINER,
     onConnect: samples.onConnect,
   });
-  const stalls = new StallWatch();
-  // An api checks uploads and callbacks, a worker every result.
-  const checks = new CheckPool({ warm: env.ROLE === 'worker' ? 1 : 0 });
-  const measurements = new MeasurementStore(db);
-  const policies = new PolicyStore(db);
-  const signer = signatures.signer(env.ORCHESTRATOR_SEED);
-  const dialectOf = createDialects({ egress, urls, publicUrl, urlSecret, signer, verifier: signatures });
+  const dialectOf = createDialects({
+    egress,
+    urls,
+    publicUrl: env.PUBLIC_URL,
+    urlSecret: env.URL_SECRET,
+    signer: signatures.signer(env.ORCHESTRATOR_SEED),
+    verifier: signatures,
+  });
   /** Who hears that a miner may have come or become free: a worker's dispatcher. */
   const atMinerNews: (() => void)[] = [];
-  const tellNews = (): void => atMinerNews.forEach((listener) => listener());
-  const directory: MinerDirectory = new MinerDirectory(askRegistry(nats), log, tellNews, (hotkey) =>
+  const onFree = (): void => atMinerNews.forEach((listener) => listener());
+  const directory: MinerDirectory = new MinerDirectory(askRegistry(nats), log, onFree, (hotkey) =>
     owners.isBlocked(hotkey),
   );
   const owners: AddressOwners = new AddressOwners(directory, measurements, log);
-  const { board: turns, sweeper: holds } = shareTurns({
-    redis,
-    db,
-    directory,
-    policy: () => policies.latest.routing,
-    onFree: tellNews,
-    log,
+  const policy = () => policies.latest.routing;
+  const { board: turns, sweeper: holds } = shareTurns({ redis, db, directory, policy, onFree, log });
+  return { samples, egress, dialectOf, atMinerNews, directory, owners, turns, holds };
+}
+
+/** What both roles have. */
+export function assembleParts(env: QuerierEnv, connections: Connections, log: Logger) {
+  const { db, nats } = connections;
+  const finishedHint = (): void => publishHint(nats, SUBJECTS.jobFinished.subject, {});
+  const jobs = new JobStore(db, (kinds) => {
+    for (const kind of kinds) publishHint(nats, jobReadySubject(kind), {});
   });
+  const urls = new ArtifactUrls({
+    publicUrl: env.PUBLIC_URL,
+    secret: env.URL_SECRET,
+    ttlSeconds: env.URL_TTL_SECONDS,
+  });
+  const artifacts = new FileArtifactStore(env.ARTIFACTS_DIR);
+  const stalls = new StallWatch();
+  // An api checks uploads and callbacks, a worker every result.
+  const checks = new CheckPool({ warm: env.ROLE === 'worker' ? 1 : 0 });
+  const [measurements, policies] = [new MeasurementStore(db), new PolicyStore(db)];
+  const minerSide = assembleMinerSide(env, { ...connections, urls, measurements, policies, log });
+  const { directory, owners, turns } = minerSide;
   const results: ResultStore = new ResultStore(db, finishedHint, (attempts) =>
-    afterResult(attempts, { turns, hedges, directory, dialectOf }),
+    afterResult(attempts, { ...minerSide, hedges }),
   );
   const hedges = new Hedges(results, policies, log);
   return {
-    db,
-    nats,
-    redis,
+    ...connections,
+    ...minerSide,
     jobs,
     urls,
     artifacts,
-    egress,
-    samples,
     stalls,
     checks,
     measurements,
     policies,
-    dialectOf,
-    directory,
-    atMinerNews,
-    turns,
-    holds,
     results,
     hedges,
     finishedHint,
