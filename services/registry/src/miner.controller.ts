@@ -14,7 +14,7 @@ import { StudioError } from '@studio/shared/domain/errors';
 import { MinerAccounts } from './miner-account';
 import { MinerStore } from './miner.store';
 import { requireOffers } from './registration';
-import { isSigned, RequestSignatures, type SignedRequest } from './request-signature';
+import { isSigned, RequestSignatures, requireWithdrawal, type SignedRequest } from './request-signature';
 import { HINT, IDENTITY, type Hint } from './tokens';
 
 /** Miners come and go by their own signature; everybody may see who is there, each miner also its own account. */
@@ -55,8 +55,9 @@ export class MinerController {
   @Delete('miners/:hotkey')
   @HttpCode(204)
   @ApiOperation({ summary: 'Withdraw a miner; signed by its hotkey. Its scores stay' })
-  async withdraw(@Param('hotkey') hotkey: string, @Req() request: SignedRequest): Promise<void> {
+  async withdraw(@Param('hotkey') hotkey: string, @Body() body: unknown, @Req() request: SignedRequest): Promise<void> {
     const signer = await this.signatures.requireSigner(request, hotkey);
+    requireWithdrawal(signer.form, hotkey, body);
     await this.miners.withdraw(signer);
     this.hint(SUBJECTS.minersChanged.subject);
   }

@@ -1,5 +1,5 @@
 import { StudioError } from '@studio/shared/domain/errors';
-import { readAnySignedRequest } from '@studio/shared/protocol/epistula';
+import { readAnySignedRequest, type SignedForm } from '@studio/shared/protocol/epistula';
 import type { Verifier } from '@studio/shared/protocol/hotkey';
 import { checkClaim, type IncomingHeaders } from '@studio/shared/protocol/signatures';
 import type { SignedBy } from './miner.store';
@@ -34,7 +34,7 @@ export class RequestSignatures {
    * @param hotkey the only one that may ask for this.
    * @throws StudioError SIGNATURE_REFUSED with what is wrong and the remedy.
    */
-  async requireSigner(request: SignedRequest, hotkey: string): Promise<SignedBy> {
+  async requireSigner(request: SignedRequest, hotkey: string): Promise<SignedBy & { form: SignedForm }> {
     const { recipient, verifier, clock } = this.options;
     const claim = readAnySignedRequest({
       method: request.method,
@@ -49,8 +49,20 @@ export class RequestSignatures {
     }
     const verdict = await checkClaim(claim, verifier);
     if (!verdict.ok) throw new StudioError('SIGNATURE_REFUSED', verdict.message);
-    return { hotkey: verdict.hotkey, nonce: verdict.nonce };
+    return { hotkey: verdict.hotkey, nonce: verdict.nonce, form: verdict.form };
   }
+}
+
+/**
+ * Epistula signs neither method nor path: a signed reading that never arrived could be sent on as a withdrawal. Signed
+ * so, a withdrawal has to say in its body what it is.
+ * @throws StudioError INVALID_INPUT
+ */
+export function requireWithdrawal(form: SignedForm, hotkey: string, body: unknown): void {
+  const meant = (body as { withdraw?: unknown } | null | undefined)?.withdraw === hotkey;
+  if (form === 'native' || meant) return;
+  const message = `Epistula does not sign the method: send {"withdraw":"${hotkey}"} as the body`;
+  throw new StudioError('INVALID_INPUT', `withdraw: ${message}`, [{ path: 'withdraw', message }]);
 }
 
 /** Whether a request claims to be signed, rightly or wrongly. */

@@ -45,6 +45,21 @@ async function nonces(): Promise<number> {
   return rows[0]!.n;
 }
 
+describe.each(FORMS.slice(1))('a withdrawal in the form %s, which does not sign the method', (form) => {
+  it('is refused unless its body says that it is one', async () => {
+    await put({ form });
+    const bodies = [undefined, {}, { withdraw: stranger.address }];
+    for (const body of bodies) {
+      const reply = await ground.send(registry.url, { form, key: miner, method: 'DELETE', body });
+      expect(await refusalOf(reply)).toMatchObject({
+        code: 'INVALID_INPUT',
+        message: expect.stringMatching(/withdraw/),
+      });
+    }
+    expect(await ground.routable()).toHaveLength(1);
+  });
+});
+
 describe.each(FORMS)('a miner that signs in the form %s', (form) => {
   it('registers, changes its registration, reads its account and withdraws', async () => {
     expect(await (await put({ form })).json()).toMatchObject({
@@ -55,7 +70,8 @@ describe.each(FORMS)('a miner that signs in the form %s', (form) => {
     expect(await (await put({ form, body: moved })).json()).toMatchObject({ endpoint: moved.endpoint });
     const read = await ground.send(registry.url, { form, key: miner, method: 'GET' });
     expect(await read.json()).toMatchObject({ hotkey: miner.address, account: { jobs: [] } });
-    expect((await ground.send(registry.url, { form, key: miner, method: 'DELETE' })).status).toBe(204);
+    const body = form === 'native' ? undefined : { withdraw: miner.address };
+    expect((await ground.send(registry.url, { form, key: miner, method: 'DELETE', body })).status).toBe(204);
     expect(await ground.routable()).toEqual([]);
   });
 
@@ -90,7 +106,8 @@ describe.each(FORMS)('a miner that signs in the form %s', (form) => {
     const [nonce, nowMs] = [randomUUID(), Date.now()];
     const again = (more: Partial<SignedSending> = {}): Promise<Response> => put({ form, nonce, nowMs, ...more });
     expect((await again()).status).toBe(200);
-    const replays = [await again(), await again({ method: 'DELETE', body: undefined })];
+    const replays = [await again()];
+    expect((await again({ method: 'DELETE', body: undefined })).ok).toBe(false);
     await ground.redis.clear();
     replays.push(await again());
     await registry.close();
@@ -103,11 +120,11 @@ describe.each(FORMS)('a miner that signs in the form %s', (form) => {
     expect(await ground.routable()).toHaveLength(1);
   });
 
-  it('uses a nonce up by reading as well, so that a read never becomes a withdrawal', async () => {
+  it('uses a nonce up by reading as well', async () => {
     await put({ form });
     const read = { form, key: miner, nonce: randomUUID(), nowMs: Date.now() };
     expect((await ground.send(registry.url, { ...read, method: 'GET' })).status).toBe(200);
-    const repeated = await ground.send(registry.url, { ...read, method: 'DELETE' });
+    const repeated = await ground.send(registry.url, { ...read, method: 'GET' });
     expect({ status: repeated.status, ...(await refusalOf(repeated)) }).toMatchObject({
       status: 401,
       message: expect.stringContaining('nonce was used before'),
