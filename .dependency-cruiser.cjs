@@ -105,7 +105,10 @@ const packages = [
   rule(
     'one-door-to-the-outside',
     'Requests to addresses that strangers choose go through platform/egress, which filters addresses and bounds replies.',
-    { path: '^(libs|services|engines)/', pathNot: [`${SHARED}/platform/egress[^/]*\\.ts$`, TEST] },
+    {
+      path: '^(libs|services|engines)/',
+      pathNot: [`${SHARED}/platform/egress[^/]*\\.ts$`, `${SHARED}/testing/`, TEST],
+    },
     { path: [npm('undici'), '^(node:)?(https?|http2|net|tls)$'], dependencyTypesNot: ['type-only'] },
   ),
   rule(

@@ -143,8 +143,20 @@ export class RegisterEnv extends MinerEnv {
 
 /** `self-test`. */
 export class SelfTestEnv extends KeyEnv {
+  @IsOptional()
   @IsUrl(HTTP_URL)
-  MINER_ENDPOINT = 'http://127.0.0.1:8080';
+  MINER_ENDPOINT?: string;
+
+  /** Where the miner listens, when it is on this host and no endpoint is given. */
+  @WHOLE
+  @IsInt()
+  @Min(1)
+  @Max(65_535)
+  MINER_PORT = 8080;
+
+  get endpoint(): string {
+    return this.MINER_ENDPOINT ?? `http://127.0.0.1:${this.MINER_PORT}`;
+  }
 
   @IsIn(MINER_DIALECTS)
   MINER_DIALECT: MinerDialect = 'native';
@@ -189,6 +201,9 @@ export class EnvError extends Error {
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 
+/** Never shown, not even when they are wrong: the second may carry a password in its URL. */
+const SECRET = /^MINER_(SEED|HTTP_AUTH|HTTP_URL)$/;
+
 /** Which variables of the environment are ours. */
 const OURS = /^(MINER_\w+|METRICS_\w+|SELF_TEST_\w+|REGISTRY_URL|LOG_LEVEL)$/;
 
@@ -202,7 +217,7 @@ export function readEnv<T extends KeyEnv>(Class: new () => T, source: Variables)
   const given = Object.entries(source).filter(([name, value]) => OURS.test(name) && value);
   const env = plainToInstance(Class, Object.fromEntries(given));
   const problems = validateSync(env).map(({ property, constraints = {} }) => {
-    const now = property === 'MINER_SEED' ? '' : ` (is ${JSON.stringify(source[property] ?? null)})`;
+    const now = SECRET.test(property) ? '' : ` (is ${JSON.stringify(source[property] ?? null)})`;
     const rules = Object.values(constraints).map((rule) => rule.replace(`${property} `, ''));
     return `  ${property}${now}: ${rules.join('; ')}`;
   });

@@ -27,6 +27,11 @@ export class Inputs {
     return download;
   }
 
+  /** What this miner made itself, a LoRA: whoever renders with it here needs no transfer. */
+  async keep(bytes: Uint8Array): Promise<void> {
+    await this.cache.write(createHash('sha256').update(bytes).digest('hex'), bytes);
+  }
+
   private async download(file: InputFile, signal: AbortSignal): Promise<Buffer> {
     const bytes = await fetchCapped(file, signal);
     const sha256 = createHash('sha256').update(bytes).digest('hex');

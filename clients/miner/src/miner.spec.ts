@@ -229,6 +229,14 @@ describe('a miner', () => {
     expect(zero.files.get('image_0')).toEqual(files.get('image_1'));
   });
 
+  it('renders with a LoRA of its own making without fetching it', async () => {
+    const miner = await start({ MINER_REPLY: 'sync' });
+    const job = inference(await trainNow(miner));
+    const before = stub.fetched;
+    expect((await post(miner, job)).status).toBe(200);
+    expect(stub.fetched).toBe(before);
+  });
+
   it('runs an attempt once: a repeat joins it, and later gets the stored result, also after a restart', async () => {
     const miner = await start({ MINER_REPLY: 'sync' });
     const job = training({}, { steps: 100 });

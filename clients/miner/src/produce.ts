@@ -17,7 +17,9 @@ export async function produce(
   if (request.kind === 'lora-training') {
     const { image, resolution, steps, rank, seed } = request.input;
     const photo = await decodeRgb(await inputs.load(image, signal), resolution);
-    return { lora: await craft.train({ image: photo, steps, rank, seed, timeoutMs }, signal) };
+    const trained = await craft.train({ image: photo, steps, rank, seed, timeoutMs }, signal);
+    await inputs.keep(trained);
+    return { lora: trained };
   }
   const { lora: file, prompt, width, height, seed, lora_scale: loraScale, warp, num_images: count } = request.input;
   const lora = await inputs.load(file, signal);

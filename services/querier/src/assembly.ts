@@ -54,8 +54,8 @@ export interface Connections {
 const HEALTH_TIMEOUT_MS = 2_000;
 /** Longest that a lost hint delays a job. */
 const CLAIM_SWEEP_MS = 250;
-/** A miner's slots bound what runs there; this bounds what a broken list of slots could open. */
-const MAX_CONNECTIONS_PER_MINER = 64;
+/** A miner's slots bound what runs there: the most that it can offer (contract/miners.ts), and some cancels beside them. */
+const MAX_CONNECTIONS_PER_MINER = 1_024 + 64;
 /** A loop that stood still for so long may have let a deadline pass with the reply already in our buffers. */
 const EXCUSING_STALL_MS = 1_000;
 

@@ -26,7 +26,7 @@ export async function selfTest(variables: Variables, options: SelfTestOptions): 
   const listener = await listen(env);
   try {
     const show = options.json ? undefined : (finding: Finding): void => say(lineOf(finding));
-    if (show) tell(`${env.MINER_DIALECT} contract, ${env.MINER_ENDPOINT}, hotkey ${hotkey.address}\n`);
+    if (show) tell(`${env.MINER_DIALECT} contract, ${env.endpoint}, hotkey ${hotkey.address}\n`);
     const findings = await findingsOf(env, hotkey, listener, options.only, show);
     say(options.json ? JSON.stringify(findings, null, 2) : summaryOf(findings));
     return findings.every(({ result }) => result !== 'fail');
@@ -43,7 +43,7 @@ async function findingsOf(
   show: ((finding: Finding) => void) | undefined,
 ): Promise<Finding[]> {
   const patienceMs = env.SELF_TEST_PATIENCE_S * 1000;
-  const target = { endpoint: env.MINER_ENDPOINT, hotkey, patienceMs };
+  const target = { endpoint: env.endpoint, hotkey, patienceMs };
   if (env.MINER_DIALECT === 'dippy') {
     const probe = new DippyProbe({ ...target, ...(env.SELF_TEST_LORA && { lora: env.SELF_TEST_LORA }) }, listener);
     return runChecks(chosen(DIPPY_CHECKS, only), probe, show).finally(() => probe.close());

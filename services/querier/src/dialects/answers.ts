@@ -29,6 +29,9 @@ const REASONS: Partial<Record<EgressError['code'], string>> = {
   'connect-failed': 'the miner could not be reached',
   'too-large': 'the result is larger than this task can have',
   'bad-encoding': 'the miner sent an encoded reply although identity was asked for',
+  'bad-reply': 'the miner did not answer in HTTP',
+  'bad-certificate': "the miner's certificate is not valid for its name",
+  overloaded: 'too many requests to this miner are under way from us',
   network: 'the connection to the miner broke',
   aborted: 'the request was given up',
 };
