@@ -10,6 +10,7 @@ import { voidLatencyUs } from '@studio/shared/domain/latency';
 import { pointsFor } from '@studio/shared/domain/points';
 import type { Policy } from '@studio/shared/domain/policy';
 import { taskKind } from '@studio/shared/domain/task-kinds';
+import { comparatorNamed } from './comparators/by-name';
 import { drawU, exponentialDelayMs } from './draw';
 import { awardEntry, awardId } from './ledger-entries';
 
@@ -89,7 +90,7 @@ export function fileJobs(batch: IntakeBatch, delayMs: (meanMs: number) => number
     const before = seen.get(key) ?? 0;
     const row = fileJob(job, batch, before);
     filing.draws.push(row);
-    if (row.awardId) filing.awards.push(awardEntry(row, `completed in ${seconds(row.latencyUs)} s`));
+    if (row.awardId) filing.awards.push(awardEntry(row, awardReason(row)));
     if (row.q !== null) seen.set(key, before + 1);
     if (row.drawn) {
       filing.audits.push({ id: uuidv7(), jobId: job.jobId, delayMs: delayMs(batch.policy.audit.meanDelayMs) });
@@ -103,12 +104,7 @@ function fileJob(job: FinishedJob, { epoch, policy, secret, records }: IntakeBat
   const latencyUs = latencyOf(job, record, policy);
   const subject = { ...job, epoch, policyVersion: policy.version, latencyUs };
   if (job.trusted) return { ...subject, points: 0n, awardId: null, q: null, u: null, drawn: false };
-  const points = pointsFor({
-    weightMicro: taskKind(job.kind, job.engine).weightMicro,
-    tMaxMs: job.timeoutMs,
-    latencyUs,
-    cutoffShare: policy.latencyCutoffShare,
-  });
+  const points = isJudged(job) ? earned(job, latencyUs, policy) : 0n;
   const awarded = { ...subject, points, awardId: awardId(job.jobId) };
   if (job.house) return { ...awarded, q: null, u: null, drawn: false };
   const lower = wilsonLower(record.passes, record.audits, policy.audit.wilsonZ);
@@ -118,6 +114,21 @@ function fileJob(job: FinishedJob, { epoch, policy, secret, records }: IntakeBat
   );
   const u = drawU(secret, job.jobId);
   return { ...awarded, q, u, drawn: isDrawn(u, q) };
+}
+
+/** Results that nobody can compare earn nothing: otherwise a miner could pay itself with them (incentive.md). */
+function isJudged({ kind, engine }: FinishedJob): boolean {
+  return comparatorNamed(taskKind(kind, engine).comparator) !== undefined;
+}
+
+function earned({ kind, engine, timeoutMs }: FinishedJob, latencyUs: number, policy: Policy): bigint {
+  const { weightMicro } = taskKind(kind, engine);
+  return pointsFor({ weightMicro, tMaxMs: timeoutMs, latencyUs, cutoffShare: policy.latencyCutoffShare });
+}
+
+function awardReason(row: DrawRow): string {
+  const done = `completed in ${seconds(row.latencyUs)} s`;
+  return isJudged(row) ? done : `${done}; unpaid, because results of ${row.engine} cannot be compared yet`;
 }
 
 function latencyOf(job: FinishedJob, record: MinerRecord, policy: Policy): number {

@@ -142,6 +142,20 @@ describe('intake', () => {
     expect(await drawOf(job)).toMatchObject({ points: '0', award_id: awardId(job) });
   });
 
+  it('pays nothing for results that nobody can compare, and says so in the entry', async () => {
+    const job = await ground.jobs.finish({ hotkey: 'artist', engine: 'flux' });
+    await drain();
+    expect(await drawOf(job)).toMatchObject({ points: '0', award_id: awardId(job) });
+    const [award] = await ground.query<{ payload: { reason: string; points: string } }>(
+      'SELECT payload FROM studio.ledger_outbox WHERE entry_id = $1',
+      [awardId(job)],
+    );
+    expect(award!.payload).toMatchObject({
+      points: '0',
+      reason: expect.stringMatching(/unpaid.*flux cannot be compared/),
+    });
+  });
+
   it('takes a job in that became visible after younger ones were taken in', async () => {
     await ground.jobs.finish({ hotkey: 'prompt' });
     await drain();

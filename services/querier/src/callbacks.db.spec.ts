@@ -3,6 +3,7 @@ import { CALLBACK_SECRET_HEADER, type MinerJobRequest } from '@studio/shared/con
 import type { MinerReceipt } from '@studio/shared/contract/receipt';
 import { networkCreditUs, type NetworkPath } from '@studio/shared/domain/latency';
 import { hotkeyFromSeed, verifyText } from '@studio/shared/protocol/hotkey';
+import { writeSafetensors } from '@studio/shared/protocol/safetensors';
 import { startDippyMiner, type DippyMiner, type DippyQuirks } from '@studio/shared/testing/dippy-miner';
 import { resultForm, signedCallback, type StubMiner } from '@studio/shared/testing/stub-miner';
 import { attemptStates, WorkerRig, type Json } from './worker.rig';
@@ -163,5 +164,31 @@ describe('a Dippy miner', () => {
     const job = await rig.finished(id);
     expect(attemptStates(job)).toEqual([state, 'accepted']);
     expect(job.attempts[0]).toMatchObject({ blame: 'miner', reason: expect.stringMatching(reason) });
+  });
+});
+
+describe('a client with a LoRA of its own for the diffusion engine', () => {
+  it('gets its image from a Dippy miner', async () => {
+    await useDippy({});
+    const module = 'transformer.single_transformer_blocks.0.attn.to_q';
+    const part = (shape: number[]) => ({ shape, data: new Float32Array(shape[0]! * shape[1]!).fill(0.1) });
+    const lora = new Map([
+      [`${module}.lora_A.weight`, part([4, 8])],
+      [`${module}.lora_B.weight`, part([8, 4])],
+    ]);
+    const post = (path: string, type: string, body: string | Uint8Array<ArrayBuffer>): Promise<Response> =>
+      fetch(`${rig.api.url}${path}`, { method: 'POST', body, headers: { ...rig.headers, 'content-type': type } });
+    const upload = await post('/v1/artifacts', 'application/octet-stream', new Uint8Array(writeSafetensors(lora)));
+    const { url } = (await upload.json()) as Json;
+    const input = { lora_url: url, prompt: 'a cat', width: 64, height: 64, seed: 0 };
+    const job = { kind: 'lora-inference', engine: 'flux', input };
+    const submitted = await post('/v1/jobs', 'application/json', JSON.stringify(job));
+    const { id } = (await submitted.json()) as Json;
+    expect(submitted.status).toBe(202);
+    expect(await rig.finished(id)).toMatchObject({ state: 'succeeded', attempts: [{ state: 'accepted' }] });
+    // Two images are more than that dialect has words for: said at the door, not after a queue.
+    const two = { ...job, input: { ...input, num_images: 2 } };
+    const refused = await post('/v1/jobs', 'application/json', JSON.stringify(two));
+    expect([refused.status, ((await refused.json()) as Json).error.code]).toEqual([503, 'NO_ELIGIBLE_MINER']);
   });
 });

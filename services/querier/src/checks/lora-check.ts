@@ -8,6 +8,7 @@ import {
   tensorHash,
   type SafetensorsFile,
 } from '@studio/shared/protocol/safetensors';
+import { recogniseDiffusionLora } from './diffusion-lora';
 import { refuse, type Checked } from './image-check';
 
 export interface LoraFacts {
@@ -41,7 +42,7 @@ export function recogniseLora(bytes: Uint8Array): Checked<LoraFacts> {
   return inspect(bytes, (file) => {
     const { tensors, metadata } = file;
     const format = ADAPTER_FORMATS.find(({ modules }) => modules.every(({ name }) => tensors.has(loraA(name))));
-    if (!format) return refuse('its tensors belong to no engine here');
+    if (!format) return recogniseDiffusionLora(file) ?? refuse('its tensors belong to no engine here');
     const rank = tensors.get(loraA(format.modules[0]!.name))?.shape[0] ?? 0;
     const { resolution = '' } = metadata;
     if (format.describesItself && !(/^[1-9]\d{0,3}$/.test(resolution) && Number(resolution) <= MAX_RESOLUTION)) {
