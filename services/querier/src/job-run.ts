@@ -83,10 +83,14 @@ export class JobRun {
 
   /** Resolves when this worker has nothing more to do for the job. */
   async run(): Promise<void> {
-    for (const attempt of this.openAttempts()) this.launch(attempt, true);
-    let flying = this.flights.size > 0 || (await this.openNext());
-    while (flying) flying = await this.follow(await this.nextLanding());
-    for (const { abort } of this.flights.values()) abort.abort();
+    try {
+      for (const attempt of this.openAttempts()) this.launch(attempt, true);
+      let flying = this.flights.size > 0 || (await this.openNext());
+      while (flying) flying = await this.follow(await this.nextLanding());
+    } finally {
+      // What is still on the wire has lost, or belongs to whoever takes the job up again.
+      for (const { abort } of this.flights.values()) abort.abort();
+    }
   }
 
   /** The first answer; a hedge is sent when it is due before. */

@@ -230,6 +230,21 @@ describe("a miner's own account", () => {
       measured_at: expect.any(String),
     });
   });
+
+  it('says why it is asked for nothing: another operator was at its address before', async () => {
+    const at = (hotkey: string, agoS: number): Promise<unknown> =>
+      ground.owner.query(
+        `INSERT INTO studio.miner_measurements (hotkey, rtt_min_us, samples, address, address_since)
+         VALUES ($1, 1, 8, '192.0.2.8:9101', studio.now() - $2 * interval '1 s')
+         ON CONFLICT (hotkey) DO UPDATE SET address = EXCLUDED.address, address_since = EXCLUDED.address_since`,
+        [hotkey, agoS],
+      );
+    await at(miner.address, 10);
+    expect((await account()).blocked).toBeNull();
+    await at(rival.address, 20);
+    expect((await account()).blocked).toMatch(/192\.0\.2\.8:9101, which belongs to operator/);
+    expect((await read('', rival)).account?.blocked).toBeNull();
+  });
 });
 
 describe('the draws of a running epoch', () => {

@@ -6,6 +6,7 @@ import type {
   AccountVerdict,
 } from '@studio/shared/contract/miners';
 import type { Engine, JobKind } from '@studio/shared/domain/job';
+import type { AddressClaim } from '@studio/shared/domain/address-owners';
 import { DEFAULT_POLICY } from '@studio/shared/domain/policy';
 
 /** A good miner's misses may lie far back: so many of its attempts are searched for them and no more. */
@@ -88,6 +89,18 @@ export class MinerAccountStore {
     return row
       ? { ...row, address_since: row.address_since?.toISOString() ?? null, measured_at: row.measured_at.toISOString() }
       : null;
+  }
+
+  /** Everybody who can be routed to at the address where this miner was last reached, itself included. */
+  async claimsAtAddressOf(hotkey: string): Promise<AddressClaim[]> {
+    return this.db.query<AddressClaim[]>(
+      `SELECT m.hotkey, m.operator, m.trusted, s.address, extract(epoch FROM s.address_since)::float8 * 1000 AS "sinceMs"
+         FROM studio.miner_measurements own
+         JOIN studio.miner_measurements s ON s.address = own.address
+         JOIN studio.miners m ON m.hotkey = s.hotkey AND m.withdrawn_at IS NULL
+        WHERE own.hotkey = $1`,
+      [hotkey],
+    );
   }
 
   /** A reason names a result that was audited: not while the epoch in which it was drawn runs. */

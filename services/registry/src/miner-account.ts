@@ -1,4 +1,5 @@
 import type { AccountLane, AccountScore, MinerAccount, MinerView } from '@studio/shared/contract/miners';
+import { blockedByAddress } from '@studio/shared/domain/address-owners';
 import { isStudioError } from '@studio/shared/domain/errors';
 import type { FairnessBoard } from './fairness-board';
 import type { MinerAccountStore } from './miner-account.store';
@@ -15,16 +16,18 @@ export class MinerAccounts {
   /** @param limit of each list. */
   async of(miner: MinerView, limit: number): Promise<MinerAccount> {
     const { hotkey } = miner;
-    const [score, lanes, jobs, missed, measurement, quarantines, verdicts] = await Promise.all([
+    const [score, lanes, jobs, missed, measurement, claims, quarantines, verdicts] = await Promise.all([
       this.score(hotkey),
       this.lanes(miner),
       this.store.jobs(hotkey, limit),
       this.store.missed(hotkey, limit),
       this.store.measurement(hotkey),
+      this.store.claimsAtAddressOf(hotkey),
       this.store.quarantines(hotkey),
       this.store.verdicts(hotkey, limit),
     ]);
-    return { score, lanes, jobs, missed, measurement, quarantines, verdicts };
+    const blocked = blockedByAddress(claims).get(hotkey) ?? null;
+    return { score, lanes, jobs, missed, measurement, blocked, quarantines, verdicts };
   }
 
   private async score(hotkey: string): Promise<AccountScore | null> {

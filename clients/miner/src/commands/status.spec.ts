@@ -52,6 +52,7 @@ describe('the status of a miner', () => {
         jobs: Array.from({ length: 20 }, (_, n) => attempt(n)),
         missed: [],
         measurement: null,
+        blocked: null,
         quarantines: [],
         verdicts: [],
       },

@@ -37,7 +37,7 @@ function viewFacts(view: MinerDetails): [string, unknown][] {
 }
 
 function accountSections(account: Partial<MinerAccount>): (string | undefined)[] {
-  const { score, lanes, jobs, missed, measurement, quarantines, verdicts } = account;
+  const { score, lanes, jobs, missed, measurement, blocked, quarantines, verdicts } = account;
   return [
     section('score', score ? factTable(scoreFacts(score)) : 'no valid job in this window yet'),
     lanes &&
@@ -45,6 +45,7 @@ function accountSections(account: Partial<MinerAccount>): (string | undefined)[]
         'lanes',
         listTable(lanes, ['kind', 'engine', 'declared', 'proven', 'open', 'jobs_last_hour', 'fair_share_last_hour']),
       ),
+    blocked ? section('asked for nothing', blocked) : undefined,
     measurement ? section('measured', factTable(Object.entries(measurement))) : undefined,
     list('jobs', jobs, ['sent_at', 'kind', 'state', 'blame', 'raw_ms', 'credit_ms', 'net_ms', 'points', 'reason']),
     list('missed', missed, ['sent_at', 'kind', 'state', 'blame', 'reason']),

@@ -134,6 +134,8 @@ export interface MinerAccount {
   missed: AccountAttempt[];
   /** Null before the first probe. */
   measurement: AccountMeasurement | null;
+  /** Why it is asked for nothing: its address belongs to another operator. Null where nothing is in its way. */
+  blocked: string | null;
   /** Newest first. */
   quarantines: AccountQuarantine[];
   /** Of closed epochs only, newest first. */
