@@ -14,10 +14,7 @@ jest.setTimeout(120_000);
 let rig: WorkerRig;
 const toClose: { close(): Promise<void> }[] = [];
 
-beforeAll(async () => {
-  rig = await WorkerRig.open();
-  await rig.startWorker();
-});
+beforeAll(async () => (rig = await WorkerRig.open()));
 afterAll(async () => {
   await rig?.clear();
   await Promise.all(toClose.map((miner) => miner.close()));
@@ -29,6 +26,7 @@ const ORCHESTRATOR = (): string => hotkeyFromSeed(rig.env.ORCHESTRATOR_SEED).add
 async function useNative(answer?: StubMiner['answer']): Promise<StubMiner> {
   const [miner] = await rig.useMiners(1, answer);
   toClose.push(miner!);
+  await rig.restartWorker();
   return miner!;
 }
 
@@ -38,6 +36,7 @@ async function useDippy(...quirks: DippyQuirks[]): Promise<DippyMiner[]> {
   miners.forEach((miner, index) => (miner.quirks = quirks[index]!));
   toClose.push(...miners);
   rig.registry.announce(miners.map(({ routable }) => routable));
+  await rig.restartWorker();
   return miners;
 }
 

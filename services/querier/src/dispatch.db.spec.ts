@@ -142,7 +142,7 @@ describe('a worker', () => {
     // Claimed and sent by a worker of which nothing is left but its rows.
     const store = new DispatchStore(rig.db, 'killed', () => undefined);
     const id = await rig.addJob();
-    const [claimed] = await store.claim(10, 1, []);
+    const [claimed] = await store.claim(10, 1, new Map());
     await store.openAttempt({
       jobId: id,
       leaseNo: claimed!.leaseNo,
@@ -202,8 +202,8 @@ describe('a lease', () => {
     const stale = new DispatchStore(rig.db, 'stale', () => undefined);
     const fresh = new DispatchStore(rig.db, 'fresh', () => undefined);
     const id = await rig.addJob();
-    const [old] = await stale.claim(10, 0, []);
-    const [current] = await fresh.claim(10, 60_000, []);
+    const [old] = await stale.claim(10, 0, new Map());
+    const [current] = await fresh.claim(10, 60_000, new Map());
     expect(current).toMatchObject({ id, leaseNo: old!.leaseNo + 1 });
     const attempt = {
       jobId: id,

@@ -79,6 +79,8 @@ interface ParkedJob {
 const BATCH = 200;
 const FENCED = `j."lease_no" = g."leaseNo" AND j.state = 'running'`;
 
+const LANE = `concat_ws('|', kind, engine, routing->>'onlyHotkey')`;
+
 const ATTEMPTS = `CASE WHEN j.attempt_no = 0 THEN '[]'::jsonb ELSE (
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'attemptNo', a.attempt_no, 'hotkey', a.hotkey, 'operator', a.operator, 'state', a.state, 'blame', a.blame,
@@ -107,23 +109,29 @@ export class DispatchStore {
   }
 
   /**
-   * Takes up to `limit` jobs whose time has come, under a new lease. `saturated`: queued jobs to leave alone, because no
-   * miner has a free slot for them: `kind|engine`, or `kind|engine|hotkey` for jobs that only this miner may do. Jobs
-   * with an attempt under way are taken in any case.
+   * Takes jobs whose time has come, under a new lease: those with an attempt under way in any case, queued ones as far as
+   * there is room for them. `room`: free slots by `kind|engine`, or `kind|engine|hotkey` for jobs that only this miner may
+   * do; what is not in it is not bounded. At most `limit` jobs are looked at.
    */
-  async claim(limit: number, leaseMs: number, saturated: readonly string[]): Promise<ClaimedJob[]> {
+  async claim(limit: number, leaseMs: number, room: ReadonlyMap<string, number>): Promise<ClaimedJob[]> {
     const [rows] = await this.db.query<Updated<ClaimedJob>>(
-      `WITH due AS MATERIALIZED (
-         SELECT id FROM studio.jobs
+      `WITH room AS (SELECT key AS lane, value::int AS free FROM jsonb_each_text($4::jsonb)),
+       due AS MATERIALIZED (
+         SELECT id, state, wake_at, ${LANE} AS lane FROM studio.jobs
           WHERE state IN (${statesFor('claim', 'resume')}) AND wake_at <= studio.now()
             AND deadline_at > studio.now()
-            AND (state <> 'queued' OR concat_ws('|', kind, engine, routing->>'onlyHotkey') <> ALL($4::text[]))
-          ORDER BY wake_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+            AND (state <> 'queued' OR ${LANE} <> ALL(ARRAY(SELECT lane FROM room WHERE free <= 0)))
+          ORDER BY wake_at LIMIT $1 FOR UPDATE SKIP LOCKED),
+       turns AS (
+         SELECT id, state, lane, row_number() OVER (PARTITION BY state = 'queued', lane ORDER BY wake_at) AS place FROM due),
+       taken AS (
+         SELECT t.id FROM turns t LEFT JOIN room r ON r.lane = t.lane
+          WHERE t.state <> 'queued' OR r.free IS NULL OR t.place <= r.free)
        UPDATE studio.jobs j
           SET state = 'running', lease_no = j.lease_no + 1, worker = $2, wake_at = studio.now() + $3 * interval '1 ms'
-         FROM due WHERE j.id = due.id
+         FROM taken t WHERE j.id = t.id
        RETURNING ${CLAIMED}`,
-      [limit, this.worker, leaseMs, saturated],
+      [limit, this.worker, leaseMs, JSON.stringify(Object.fromEntries(room))],
     );
     return rows;
   }

@@ -7,7 +7,7 @@ import type { NatsConnection, Subscription } from 'nats';
 import type { ClaimedJob, DispatchStore } from './dispatch.store';
 import { JobRun, type JobRunParts } from './job-run';
 import type { PolicyStore } from './policy.store';
-import type { TurnBoard } from './routing/turn-board';
+import { roomKey, type TurnBoard } from './routing/turn-board';
 
 export interface DispatcherOptions {
   concurrency: number;
@@ -33,8 +33,6 @@ const CLAIM_REST_MS = 3;
 /** How old the copy of the miners' state may be at a claim; while jobs wait for a slot, a freed one is to be seen soon. */
 const COPY_MS = 250;
 const COPY_WAITING_MS = 50;
-/** Claimed beyond the free slots that are known: jobs that end at once, because nobody may do them. */
-const CLAIM_MARGIN = 8;
 
 export class Dispatcher {
   private readonly running = new Map<string, Running>();
@@ -45,13 +43,15 @@ export class Dispatcher {
   /** The last claim left jobs behind, so that the end of a job makes room for one. */
   private backlog = false;
   /** At the last claim somebody had no free slot. */
-  private saturated = false;
+  private isFull = false;
+  /** Claimed jobs that have no slot yet, by `roomKey`. */
+  private readonly starting = new Map<string, number>();
   private renewedAtMs = 0;
 
   constructor(
     private readonly store: DispatchStore,
     private readonly policies: PolicyStore,
-    private readonly parts: Omit<JobRunParts, 'policy' | 'store'> & { turns: TurnBoard },
+    private readonly parts: Omit<JobRunParts, 'policy' | 'store' | 'placed'> & { turns: TurnBoard },
     private readonly options: DispatcherOptions,
     private readonly log: Pick<Logger, 'error' | 'info'>,
   ) {
@@ -109,25 +109,49 @@ export class Dispatcher {
     if (room <= 0 || !this.parts.directory.isKnown) return;
     this.policy = await this.policies.current();
     const { turns } = this.parts;
-    await turns.refresh(this.saturated ? COPY_WAITING_MS : COPY_MS);
-    const { saturated, freeSlots } = turns.room();
-    this.saturated = saturated.length > 0;
-    const limit = Math.min(room, freeSlots + CLAIM_MARGIN);
-    const jobs = await this.store.claim(limit, this.policy.leaseMs, saturated);
+    await turns.refresh(this.isFull ? COPY_WAITING_MS : COPY_MS);
+    const free = turns.room();
+    for (const [key, starting] of this.starting) free.set(key, (free.get(key) ?? starting) - starting);
+    this.isFull = [...free.values()].some((slots) => slots <= 0);
+    const jobs = await this.store.claim(room, this.policy.leaseMs, free);
     for (const job of jobs) this.launch(job);
-    this.backlog = jobs.length === limit;
+    this.backlog = jobs.length === room;
+  }
+
+  /** Claimed, and without a slot yet: the next claim must not give its slot to another job. */
+  private expect(job: ClaimedJob): () => void {
+    const keys = [
+      roomKey(job),
+      ...(job.routing.onlyHotkey === undefined ? [] : [roomKey(job, job.routing.onlyHotkey)]),
+    ];
+    const count = (by: number): void =>
+      keys.forEach((key) => {
+        const starting = (this.starting.get(key) ?? 0) + by;
+        if (starting > 0) this.starting.set(key, starting);
+        else this.starting.delete(key);
+      });
+    count(1);
+    let placed = false;
+    return () => {
+      if (!placed) count(-1);
+      placed = true;
+    };
   }
 
   private launch(job: ClaimedJob): void {
     const abort = new AbortController();
     // Its lease ran out here as well, while the database was away: the older run's writes are fenced by now.
     this.running.get(job.id)?.abort.abort();
-    const parts = { ...this.parts, store: this.store, policy: () => this.policy };
+    const placed = this.expect(job);
+    const parts = { ...this.parts, store: this.store, policy: () => this.policy, placed };
     const done = new JobRun(parts, job, abort.signal)
       .run()
       // The lease runs out and the job is taken up again: a fault of ours costs nobody anything but time.
       .catch((err: unknown) => this.log.error({ err, job: job.id }, 'a run broke off'))
-      .finally(() => this.forget(job, abort));
+      .finally(() => {
+        placed();
+        this.forget(job, abort);
+      });
     this.running.set(job.id, { job, abort, done });
   }
 

@@ -26,6 +26,8 @@ export interface JobRunParts extends NextMinerParts {
   excused: (fromMs: number, toMs: number) => boolean;
   /** Hears of every attempt that ended without a result, and of every hedge. */
   count: { ended(attempt: AttemptRecord, job: ClaimedJob): void; hedged(job: ClaimedJob): void };
+  /** Hears once that the job has its slot, or will not get one now. */
+  placed: () => void;
   random?: () => number;
 }
 
@@ -86,6 +88,7 @@ export class JobRun {
     try {
       for (const attempt of this.openAttempts()) this.launch(attempt, true);
       let flying = this.flights.size > 0 || (await this.openNext());
+      this.parts.placed();
       while (flying) flying = await this.follow(await this.nextLanding());
     } finally {
       // What is still on the wire has lost, or belongs to whoever takes the job up again.
@@ -270,8 +273,9 @@ export class JobRun {
   private async giveWay(): Promise<boolean> {
     const { id: jobId, leaseNo } = this.job;
     const waits = this.next.candidates(this.job).length > 0 || !this.parts.directory.isKnown;
+    // Where nobody has a free slot the next claim passes the job over until somebody has: it need not wait besides.
     const next: NextMove = waits
-      ? { move: 'release', wakeMs: this.waitMs() }
+      ? { move: 'release', wakeMs: this.next.isLaneFull(this.job) ? 0 : this.waitMs() }
       : { move: 'fail', failure: failureOf(this.job) };
     const nothing = { attemptNo: null, state: null, blame: 'none', reason: null } as const;
     await this.parts.store.endAttempt({ jobId, leaseNo, ...nothing, next });

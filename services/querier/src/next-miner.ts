@@ -55,6 +55,13 @@ export class NextMiner {
     return turns.candidates(offers, { kind, engine }, renderedLora(job)).filter((item) => isEligible(item, exclusions));
   }
 
+  /** Whether a claim would find no room for the job: nobody of its lane, whom it may ask or not, has a free slot. */
+  isLaneFull({ kind, engine, routing: { onlyHotkey } }: ClaimedJob): boolean {
+    const lane = { kind, engine };
+    const offers = this.parts.directory.offers(kind, engine, onlyHotkey === undefined ? {} : { onlyHotkey });
+    return this.parts.turns.candidates(offers, lane, null).every(({ freeSlots }) => freeSlots <= 0);
+  }
+
   private choose(job: ClaimedJob, passedOver: ReadonlySet<string>): TurnCandidate | undefined {
     const candidates = this.candidates(job).filter(({ hotkey }) => !passedOver.has(hotkey));
     return chooseMiner(candidates, exclusionsOf(job), Date.now(), this.parts.policy().routing);

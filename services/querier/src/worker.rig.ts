@@ -131,6 +131,12 @@ export class WorkerRig {
     return worker;
   }
 
+  /** In place of those there are: it knows the miners that were announced last, and no others. */
+  async restartWorker(): Promise<void> {
+    await Promise.all(this.workers.splice(0).map((worker) => worker.close()));
+    await this.startWorker();
+  }
+
   /** A job in the queue, with a T_max of its own. */
   async addJob(options: NewJobOptions = {}): Promise<string> {
     const { timeoutMs = 10_000, deadlineMs = 3 * timeoutMs, routing = {}, engine = 'ref-sep-v1' } = options;

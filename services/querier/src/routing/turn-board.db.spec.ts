@@ -126,7 +126,7 @@ async function settle({ board }: Worker, hold: SlotHold, end: Parameters<TurnBoa
 const held = async (): Promise<string[]> =>
   (await redis.client.zrange(`turns:{${NAME}}:holds`, 0, -1)).filter((member) => member.includes('|')).sort();
 const stored = (hotkey: string): Promise<string | null> => redis.client.hget(`turns:{${NAME}}`, `m:${hotkey}`);
-const freeSlots = ({ board }: Worker): number => board.room().freeSlots;
+const freeSlots = ({ board }: Worker): number => board.room().get(NAME) ?? 0;
 
 describe('turns shared by several workers', () => {
   it('are fair, and never more at a miner than it has slots, while four workers take 2,000 at once', async () => {
@@ -213,10 +213,10 @@ describe('turns shared by several workers', () => {
     await turns(worker(), 4);
     const other = worker();
     await other.board.refresh(0);
-    expect(other.board.room()).toEqual({ saturated: [`${NAME}|m0`, NAME], freeSlots: 0 });
+    expect(Object.fromEntries(other.board.room())).toEqual({ [`${NAME}|m0`]: 0, [NAME]: 0 });
     nowMs += MINUTE_MS;
     await other.board.refresh(0);
-    expect(other.board.room()).toEqual({ saturated: [], freeSlots: 4 });
+    expect(Object.fromEntries(other.board.room())).toEqual({ [`${NAME}|m0`]: 4, [NAME]: 4 });
   });
 
   it('leave a miner alone after failures in a row, and then let exactly one job through as a probe', async () => {

@@ -104,28 +104,20 @@ export class TurnBoard implements Turns {
     await Promise.all(stale.map((lane) => this.read(this.copy(lane), lane).catch((err: unknown) => this.warn(err))));
   }
 
-  /**
-   * Where queued jobs would find no free slot, as `kind|engine`, and as `kind|engine|hotkey` for jobs that only this
-   * miner may do. A kind without miners is not among them: its jobs have to hear of it.
-   */
-  room(): { saturated: string[]; freeSlots: number } {
+  /** Free slots as far as the copies know, by `roomKey`. A lane without miners is not among them: its jobs have to hear of it. */
+  room(): Map<string, number> {
     const [nowMs, policy] = [this.clock(), this.parts.policy()];
-    const saturated: string[] = [];
-    let freeSlots = 0;
+    const room = new Map<string, number>();
     for (const lane of TASK_KINDS) {
       const copy = this.copy(lane);
-      let [everybody, freeOfLane] = [0, 0];
-      for (const offer of this.parts.directory.every(lane.kind, lane.engine)) {
-        const free = copy.freeSlots(offer, nowMs, policy);
-        freeSlots += free;
-        if (free === 0) saturated.push(`${copy.name}|${offer.miner.hotkey}`);
-        if (offer.miner.trusted) continue;
-        everybody += 1;
-        freeOfLane += free;
+      for (const { miner, slots } of this.parts.directory.every(lane.kind, lane.engine)) {
+        const free = copy.freeSlots({ miner, slots }, nowMs, policy);
+        room.set(roomKey(lane, miner.hotkey), free);
+        // A reference has room only for the jobs that name it.
+        if (!miner.trusted) room.set(roomKey(lane), (room.get(roomKey(lane)) ?? 0) + free);
       }
-      if (everybody > 0 && freeOfLane === 0) saturated.push(copy.name);
     }
-    return { saturated, freeSlots };
+    return room;
   }
 
   /** What each miner of a lane has proven, as far as this process knows. */
@@ -236,6 +228,11 @@ export class TurnBoard implements Turns {
 
 function recentKey({ name: lane }: LaneCopy, { hotkey, name }: HoldName): string {
   return `${lane}|${hotkey}|${name}`;
+}
+
+/** `kind|engine`, or `kind|engine|hotkey` for what only this miner may do: as the claim of jobs writes it. */
+export function roomKey({ kind, engine }: Lane, onlyHotkey?: string): string {
+  return onlyHotkey === undefined ? `${kind}|${engine}` : `${kind}|${engine}|${onlyHotkey}`;
 }
 
 function nameOf({ hotkey, jobId, attemptNo }: SlotHold): HoldName {
