@@ -30,7 +30,7 @@ export async function boot(
     signal,
   );
   const nats = await connectNats(env.NATS_URL, name, log);
-  const redis = connectRedis(env.REDIS_URL, name, log);
+  const redis = connectRedis(env.REDIS_URL, name, log, { batching: true });
   const signatures = shared ?? new SignatureThreads();
   // A thread takes a moment to begin: not in the first miner's time.
   await signatures.signer(env.ORCHESTRATOR_SEED).sign('');

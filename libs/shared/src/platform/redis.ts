@@ -7,10 +7,17 @@ const MAX_RECONNECT_MS = 2_000;
 /**
  * A connection that opens with its first command and reconnects for ever. While Redis is away commands fail at once
  * instead of waiting: every caller has Postgres to fall back on.
+ * @param options.batching commands of one turn of the event loop cross in one write: for callers with many at once.
  */
-export function connectRedis(url: string, name: string, log: Pick<Logger, 'warn' | 'info'>): Redis {
+export function connectRedis(
+  url: string,
+  name: string,
+  log: Pick<Logger, 'warn' | 'info'>,
+  { batching = false }: { batching?: boolean } = {},
+): Redis {
   const redis = new Redis(url, {
     connectionName: name,
+    enableAutoPipelining: batching,
     lazyConnect: true,
     connectTimeout: 3_000,
     commandTimeout: 2_000,

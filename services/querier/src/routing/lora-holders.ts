@@ -5,6 +5,9 @@ import { HOLDER_TTL_MS, type LaneStore } from './lane-store';
 const RELEARN_MS = 1_000;
 /** LoRAs that are remembered here; the oldest go. */
 const MAX_LORAS = 1_000;
+/** A holder that uses its LoRA again and again is written down this often: well before it would be forgotten. */
+const REWRITE_MS = HOLDER_TTL_MS / 4;
+const MAX_WRITTEN = 10_000;
 
 interface Known {
   hotkeys: Set<string>;
@@ -13,6 +16,8 @@ interface Known {
 
 export class LoraHolders {
   private readonly known = new Map<string, Known>();
+  /** When each (LoRA, holder) was written last, the oldest first. */
+  private readonly written = new Map<string, number>();
 
   constructor(
     private readonly store: LaneStore,
@@ -34,7 +39,20 @@ export class LoraHolders {
     const known = this.known.get(lora);
     if (known) known.hotkeys.add(hotkey);
     else this.remember(lora, new Set([hotkey]), -Infinity);
-    await this.store.addHolder(lora, hotkey, this.clock());
+    if (this.isDue(`${lora}|${hotkey}`)) await this.store.addHolder(lora, hotkey, this.clock());
+  }
+
+  private isDue(pair: string): boolean {
+    const nowMs = this.clock();
+    const agoMs = nowMs - (this.written.get(pair) ?? -REWRITE_MS);
+    if (agoMs >= 0 && agoMs < REWRITE_MS) return false;
+    this.written.delete(pair);
+    this.written.set(pair, nowMs);
+    for (const oldest of this.written.keys()) {
+      if (this.written.size <= MAX_WRITTEN) break;
+      this.written.delete(oldest);
+    }
+    return true;
   }
 
   private remember(lora: string, hotkeys: Set<string>, readAtMs: number): void {

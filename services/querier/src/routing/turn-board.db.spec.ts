@@ -73,7 +73,7 @@ interface Worker {
 /** A worker process's turns: a Redis connection and copies of its own. */
 function worker(url = redis.url): Worker {
   const log = { warn: jest.fn(), info: jest.fn(), error: jest.fn() };
-  const connection = connectRedis(url, 'turns', quiet);
+  const connection = connectRedis(url, 'turns', quiet, { batching: true });
   closers.push(() => connection.disconnect());
   const rows = new TurnStore(db);
   const clock = (): number => nowMs;
