@@ -4,16 +4,17 @@
  * (outputs × rank). Kohya's scripts and what follows them: `lora_down`, `lora_up`, and `<module>.alpha`, one number.
  * Runs in a worker thread.
  */
-import type { Engine } from '@studio/shared/domain/job';
+import type { Engine, LoraRef } from '@studio/shared/domain/job';
 import { findTaskKind } from '@studio/shared/domain/task-kinds';
 import { tensorHash, type SafetensorsFile, type Tensor } from '@studio/shared/protocol/safetensors';
 import { refuse, type Checked } from './image-check';
-import type { LoraFacts } from './lora-check';
 
 const ENGINE: Engine = 'flux';
 const PART = /^(?<module>.+)\.(?:(?<down>lora_A|lora_down)\.weight|(?<up>lora_B|lora_up)\.weight|(?<alpha>alpha))$/;
 /** What the blocks of this engine's transformer are called: a LoRA of another model changes none of them. */
 const ENGINES_OWN = /(double|single|transformer)_(transformer_)?blocks/;
+
+type Recognised = Checked<Pick<LoraRef, 'rank' | 'tensorHash'> & { engine: Engine }>;
 
 interface Pair {
   down?: Tensor;
@@ -21,7 +22,7 @@ interface Pair {
 }
 
 /** Undefined where the file is no LoRA of this engine at all; a refusal where it is one that cannot be used. */
-export function recogniseDiffusionLora({ tensors }: SafetensorsFile): Checked<LoraFacts> | undefined {
+export function recogniseDiffusionLora({ tensors }: SafetensorsFile): Recognised | undefined {
   const names = [...tensors.keys()];
   if (!names.some((name) => PART.test(name)) || !names.some((name) => ENGINES_OWN.test(name))) return undefined;
   const foreign = names.find((name) => !PART.test(name));
