@@ -196,6 +196,27 @@ describe('losing every database connection', () => {
   });
 });
 
+describe('a claim', () => {
+  it('takes no more queued jobs of a lane than have a free slot, the oldest first, and all of a lane without bound', async () => {
+    await rig.useMiners(0);
+    const store = new DispatchStore(rig.db, 'claimer', () => undefined);
+    const anyone = [await rig.addJob(), await rig.addJob(), await rig.addJob()];
+    const named = [
+      await rig.addJob({ routing: { onlyHotkey: 'h' } }),
+      await rig.addJob({ routing: { onlyHotkey: 'h' } }),
+    ];
+    const unknown = [await rig.addJob({ engine: 'flux' }), await rig.addJob({ engine: 'flux' })];
+    const lane = 'lora-inference|ref-sep-v1';
+    const claimed = async (anyones: number, his: number): Promise<string[]> => {
+      const jobs = await store.claim(100, 60_000, new Map([[lane, anyones], [`${lane}|h`, his]])); // prettier-ignore
+      return jobs.map(({ id }) => id).sort();
+    };
+    expect(await claimed(2, 0)).toEqual([anyone[0], anyone[1], ...unknown].sort());
+    expect(await claimed(0, 1)).toEqual([named[0]]);
+    expect(await claimed(5, 5)).toEqual([anyone[2], named[1]].sort());
+  });
+});
+
 describe('a lease', () => {
   it('that was lost writes nothing', async () => {
     await rig.useMiners(0);

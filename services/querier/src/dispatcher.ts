@@ -111,7 +111,11 @@ export class Dispatcher {
     const { turns } = this.parts;
     await turns.refresh(this.isFull ? COPY_WAITING_MS : COPY_MS);
     const free = turns.room();
-    for (const [key, starting] of this.starting) free.set(key, (free.get(key) ?? starting) - starting);
+    for (const [key, starting] of this.starting) {
+      const slots = free.get(key);
+      // A lane without miners has no bound: its jobs have to hear of it.
+      if (slots !== undefined) free.set(key, slots - starting);
+    }
     this.isFull = [...free.values()].some((slots) => slots <= 0);
     const jobs = await this.store.claim(room, this.policy.leaseMs, free);
     for (const job of jobs) this.launch(job);
@@ -119,7 +123,7 @@ export class Dispatcher {
   }
 
   /** Claimed, and without a slot yet: the next claim must not give its slot to another job. */
-  private expect(job: ClaimedJob): () => void {
+  private noteStarting(job: ClaimedJob): () => void {
     const keys = [
       roomKey(job),
       ...(job.routing.onlyHotkey === undefined ? [] : [roomKey(job, job.routing.onlyHotkey)]),
@@ -142,7 +146,7 @@ export class Dispatcher {
     const abort = new AbortController();
     // Its lease ran out here as well, while the database was away: the older run's writes are fenced by now.
     this.running.get(job.id)?.abort.abort();
-    const placed = this.expect(job);
+    const placed = this.noteStarting(job);
     const parts = { ...this.parts, store: this.store, policy: () => this.policy, placed };
     const done = new JobRun(parts, job, abort.signal)
       .run()

@@ -136,7 +136,7 @@ export class EngineEnv {
 
 /**
  * What a trainer on a GPU needs of its surroundings. A list of what is passed and not of what is kept back: a secret
- * has any name. No pattern but the locale's, because NVIDIA_API_KEY would fit one.
+ * has any name. Whole names, no prefixes but the locale's: a vendor's keys begin like its settings.
  */
 const PASSED: ReadonlySet<string> = new Set(
   [
