@@ -1,7 +1,9 @@
-/** The miner kit against the real registry: registering, what it learns there, its account, its self-test. */
+/** The miner kit against the real registry: registering, what it learns there, its account, its self-test, an appeal. */
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { appeal } from '@studio/miner/commands/appealing';
 import { register, withdraw } from '@studio/miner/commands/registering';
 import { selfTest } from '@studio/miner/commands/self-test';
 import { accountText } from '@studio/miner/commands/status';
@@ -13,14 +15,17 @@ import { RegistryEnv } from '@studio/registry/env';
 import { loadEnv } from '@studio/shared/platform/env';
 import { createLogger } from '@studio/shared/platform/logger';
 import { hotkeyFromSeed } from '@studio/shared/protocol/hotkey';
+import { AuditorSide } from '@studio/shared/testing/auditor-side';
 import { openTestNats, type TestNats } from '@studio/shared/testing/nats';
 import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
+import { until } from '@studio/shared/testing/registry-ground';
 import { openTestRedis, type TestRedis } from '@studio/shared/testing/redis';
 import pino from 'pino';
 
 // Real threads that compile TypeScript as they start, on machines that may be doing much else.
 jest.setTimeout(120_000);
 
+const ADMIN_KEY = '44'.repeat(32);
 const seed = '31'.repeat(32);
 const hotkey = hotkeyFromSeed(seed);
 const orchestrator = hotkeyFromSeed('11'.repeat(32));
@@ -48,7 +53,7 @@ beforeAll(async () => {
     REDIS_URL: redis.url,
     HTTP_PORT: '0',
     ADMIN_PORT: '0',
-    ADMIN_KEY: '44'.repeat(32),
+    ADMIN_KEY,
     ORCHESTRATOR_SEED: '11'.repeat(32),
   });
   registry = await boot(env, createLogger({ name: 'registry', level: 'silent', format: 'line' }));
@@ -125,4 +130,37 @@ it('a Dippy miner is registered, shown its account, and withdrawn by command', a
   expect(accountText(details)).toContain('lora-inference on flux, 3 slots');
   await withdraw(variables);
   expect((await client.view()).withdrawn_at).not.toBeNull();
+});
+
+it('a miner reads why its result was found invalid once the epoch is closed, and appeals by command', async () => {
+  const auditor = new AuditorSide(database);
+  const own = 'cd'.repeat(32);
+  const key = hotkeyFromSeed(own);
+  const variables = { MINER_SEED: own, REGISTRY_URL: registry.url, MINER_ENDPOINT: 'http://192.0.2.8:8080' };
+  const account = () => new RegistryClient(registry.url, key).account();
+  try {
+    await auditor.commit(1, 2);
+    await until(async () => (await fetch(`${registry.url}/v1/epochs/current`)).ok);
+    await register(variables);
+    const jobId = randomUUID();
+    await auditor.judge({ jobId, hotkey: key.address, reason: 'the adapter differs' });
+    await expect(appeal(variables, jobId, 'no')).rejects.toThrow('answers 404: there is no invalid verdict');
+    await fetch(`${registry.adminUrl}/admin/v1/epochs/close`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${ADMIN_KEY}` },
+    });
+    await auditor.settle(1);
+    await until(async () => (await fetch(`${registry.url}/v1/snapshots/1`)).ok);
+    expect(accountText(await account())).toMatch(
+      new RegExp(`${jobId}.*the adapter differs.*stands: see .appeal.`, 's'),
+    );
+    await appeal(variables, jobId, 'my adapter is right');
+    await appeal(variables, jobId, 'my adapter is right');
+    expect(accountText(await account())).toMatch(/appeal of .*: open/);
+    await auditor.judgeAgain({ jobId, hotkey: key.address, outcome: 'valid', reason: 'it is equal' });
+    await auditor.correct(jobId, 'appeal', 'it is equal');
+    expect(accountText(await account())).toContain('taken back (appeal): it is equal');
+  } finally {
+    await auditor.close();
+  }
 });

@@ -8,7 +8,7 @@ import { SCORES_STREAM, SUBJECTS } from '@studio/shared/contract/subjects';
 import { loadEnv } from '@studio/shared/platform/env';
 import { createLogger } from '@studio/shared/platform/logger';
 import { requestJson } from '@studio/shared/platform/nats';
-import { AuditorSide, reversalOf, someAward } from '@studio/shared/testing/auditor-side';
+import { AuditorSide, restorationOf, reversalOf, someAward } from '@studio/shared/testing/auditor-side';
 import { openTestNats, type TestNats } from '@studio/shared/testing/nats';
 import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
 import { openTestRedis, type TestRedis } from '@studio/shared/testing/redis';
@@ -17,6 +17,7 @@ import { RegistryEnv } from '@studio/registry/env';
 import { Cursor } from '@studio/validator/cursor';
 import { LiveFeed } from '@studio/validator/live-feed';
 import { RegistryClient } from '@studio/validator/registry-client';
+import type { ScoreSources } from '@studio/validator/score-stream';
 import type { EpochWeights } from '@studio/validator/snapshot-check';
 import { run, SnapshotRefused, weightsOf } from '@studio/validator/validator';
 
@@ -33,7 +34,7 @@ beforeAll(async () => {
   [database, nats, redis] = await Promise.all([createDatabase(), openTestNats(), openTestRedis()]);
   directory = await mkdtemp(join(tmpdir(), 'validator-'));
   auditor = new AuditorSide(database);
-  await auditor.commit(1, 2, 3, 4, 5);
+  await auditor.commit(1, 2, 3, 4, 5, 6);
   const env = loadEnv(RegistryEnv, {
     POSTGRES_URL: database.urls.registry,
     NATS_URL: nats.url,
@@ -124,6 +125,15 @@ const weighed = ({ miners }: Snapshot): Pick<EpochWeights, 'hotkeys' | 'weights'
   return { hotkeys: sent.map(({ hotkey }) => hotkey), weights: sent.map(({ u16 }) => u16) };
 };
 
+const sources = (): ScoreSources => ({
+  registry: new RegistryClient(registry.url),
+  say: () => undefined,
+  signal: new AbortController().signal,
+});
+
+/** Taken from `cheat` in epoch 2. */
+let accused: LedgerEntryMessage;
+
 it('an epoch without a valid job sets no weights', async () => {
   const validator = await new Running('none', nats.url).start();
   await closeEpoch(1);
@@ -134,8 +144,9 @@ it('an epoch without a valid job sets no weights', async () => {
 it('a validator on the stream and one on HTTP write the weights of the registry', async () => {
   const validators = [await new Running('fast', nats.url).start(), await new Running('slow').start()];
   const cheat = someAward({ epoch: 2, hotkey: 'cheat' });
+  accused = reversalOf(cheat);
   await append(cheat, someAward({ epoch: 2, hotkey: 'miner-b', points: '650001' }), someAward({ epoch: 2 }));
-  await append(reversalOf(cheat));
+  await append(accused);
   const snapshot = await closeEpoch(2);
   expect(snapshot.miners.map(({ hotkey }) => hotkey)).toEqual(['miner-a', 'miner-b']);
   for (const validator of validators) {
@@ -146,13 +157,31 @@ it('a validator on the stream and one on HTTP write the weights of the registry'
   }
 });
 
+it('a restoration leaves the old weights as they were, and counts in the next ones, for old and new validators', async () => {
+  const before = await weightsOf(2, sources());
+  const validators = [await new Running('fast', nats.url).start(), await new Running('newcomer').start()];
+  await append(restorationOf(accused));
+  const snapshot = await closeEpoch(3);
+  expect(snapshot.miners.map(({ hotkey, points }) => [hotkey, points])).toEqual([
+    ['cheat', '700000'],
+    ['miner-a', '700000'],
+    ['miner-b', '650001'],
+  ]);
+  for (const validator of validators) {
+    expect(await validator.weightsOf(3)).toMatchObject({ outcome: 'OK', ...weighed(snapshot) });
+    await validator.stop();
+    expect(validator.said.filter((text) => text.includes('refused'))).toEqual([]);
+  }
+  expect(await weightsOf(2, sources())).toEqual(before);
+});
+
 it('a validator that was stopped goes on from its cursor and misses nothing', async () => {
   const before = Number((await readFile(join(directory, 'fast', 'ledger-copy.json'), 'utf8')).match(/"seq":(\d+)/)![1]);
-  await append(someAward({ epoch: 3, hotkey: 'miner-c', kind: 'lora-inference', points: '299999' }));
+  await append(someAward({ epoch: 4, hotkey: 'miner-c', kind: 'lora-inference', points: '299999' }));
   const again = await new Running('fast', nats.url).start();
-  await append(someAward({ epoch: 3, hotkey: 'miner-c', points: '1' }));
-  const snapshot = await closeEpoch(3);
-  expect(await again.weightsOf(3)).toMatchObject(weighed(snapshot));
+  await append(someAward({ epoch: 4, hotkey: 'miner-c', points: '1' }));
+  const snapshot = await closeEpoch(4);
+  expect(await again.weightsOf(4)).toMatchObject(weighed(snapshot));
   expect(snapshot.miners.map(({ hotkey }) => hotkey)).toContain('miner-c');
   expect(again.said[0]).toBe(`from ${before}`);
   expect(before).toBeGreaterThan(0);
@@ -161,24 +190,19 @@ it('a validator that was stopped goes on from its cursor and misses nothing', as
 
 it('a validator whose stream vanishes under it misses nothing', async () => {
   const validator = await new Running('amnesia', nats.url).start();
-  await validator.weightsOf(3);
+  await validator.weightsOf(4);
   await (await nats.connection.jetstreamManager()).streams.delete(SCORES_STREAM);
-  await append(someAward({ epoch: 4, hotkey: 'miner-d' }));
-  const snapshot = await closeEpoch(4);
-  expect(await validator.weightsOf(4)).toMatchObject(weighed(snapshot));
+  await append(someAward({ epoch: 5, hotkey: 'miner-d' }));
+  const snapshot = await closeEpoch(5);
+  expect(await validator.weightsOf(5)).toMatchObject(weighed(snapshot));
   await validator.stop();
 }, 20_000);
 
 it('the weights of any closed epoch can be had afterwards, and of no other', async () => {
-  const sources = {
-    registry: new RegistryClient(registry.url),
-    say: () => undefined,
-    signal: new AbortController().signal,
-  };
-  const latest = await weightsOf('latest', sources);
-  expect(latest).toEqual(await weightsOf(4, sources));
-  expect((await weightsOf(2, sources)).hotkeys).toEqual(['miner-a']);
-  await expect(weightsOf(5, sources)).rejects.toThrow('epoch 5 has no snapshot');
+  const latest = await weightsOf('latest', sources());
+  expect(latest).toEqual(await weightsOf(5, sources()));
+  expect((await weightsOf(2, sources())).hotkeys).toEqual(['miner-a']);
+  await expect(weightsOf(6, sources())).rejects.toThrow('epoch 6 has no snapshot');
 });
 
 it('a validator whose own copy differs refuses the snapshot, says why and leaves its weights alone', async () => {
@@ -189,7 +213,7 @@ it('a validator whose own copy differs refuses the snapshot, says why and leaves
   const validator = await new Running('fast', nats.url).start();
   const refusal = await until(async () => validator.said.find((text) => text.includes('refused')));
   expect(refusal).toBe(
-    new SnapshotRefused(4, [
+    new SnapshotRefused(5, [
       'points of miner-c is 300000, recomputed 299999',
       'lora-inference points of miner-c is 299999, recomputed 299998',
     ]).message,

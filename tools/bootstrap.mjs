@@ -20,8 +20,11 @@ const COMMANDS = {
   start: { build: true, module: 'tools/launcher/dist/main.js' },
   miner: { build: true, module: 'clients/miner/dist/main.js' },
   validator: { build: true, module: 'clients/validator/dist/main.js' },
+  'verify:draws': { build: true, module: 'clients/validator/dist/verify-draws/main.js' },
   bench: { build: true, module: 'bench/dist/main.js' },
-  'simulate:routing': { build: true, module: 'simulations/dist/main.js' },
+  'simulate:routing': { build: true, module: 'simulations/dist/routing/main.js' },
+  'simulate:audit': { build: true, module: 'simulations/dist/audit/main.js' },
+  calibrate: { build: true, module: 'services/auditor/dist/calibrate/main.js' },
   test: { build: false, script: 'node_modules/.bin/jest' },
   check: { build: false, script: 'tools/checks/run.mjs' },
 };

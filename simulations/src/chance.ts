@@ -1,5 +1,8 @@
 /** Seeded chance: the same seed gives the same run, on every machine. */
 export class Chance {
+  private readonly halves = new Uint32Array(2);
+  private readonly whole64 = new BigUint64Array(this.halves.buffer);
+
   constructor(private state: number) {}
 
   /** [0, 1): mulberry32 (T. Ettinger, 2017), which passes the usual tests and is eight lines long. */
@@ -8,6 +11,13 @@ export class Chance {
     let mixed = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  }
+
+  /** 64 random bits, as a draw's u. */
+  u64(): bigint {
+    this.halves[0] = this.next() * 2 ** 32;
+    this.halves[1] = this.next() * 2 ** 32;
+    return this.whole64[0]!;
   }
 
   between(least: number, most: number): number {

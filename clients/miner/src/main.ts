@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { Command, CommanderError } from 'commander';
+import { appeal } from './commands/appealing';
 import {
   type FlagName,
   KEY_FLAGS,
@@ -64,6 +65,12 @@ command(program, 'withdraw', 'take part no longer', REGISTRY_FLAGS).action((opti
 command(program, 'status', 'what the registry holds of this miner: score, jobs, what was missed', REGISTRY_FLAGS)
   .option('--json', 'print the reply as it is')
   .action((options: { json?: boolean }) => status(given(options, REGISTRY_FLAGS), options.json ?? false));
+command(program, 'appeal', 'object to an invalid verdict: the audit is done again', REGISTRY_FLAGS)
+  .requiredOption('--job <id>', 'the job, as `status` shows it')
+  .requiredOption('--reason <text>', 'why the verdict is wrong, in at most 1000 characters')
+  .action((options: { job: string; reason: string }) =>
+    appeal(given(options, REGISTRY_FLAGS), options.job, options.reason),
+  );
 command(program, 'self-test', 'run the conformance suite against a miner', SELF_TEST_FLAGS)
   .option('--json', 'print the findings as JSON')
   .option('--only <names>', 'only these checks, with commas between them')

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { AppealFiling, AppealReply } from '@studio/shared/contract/appeals';
 import type { MinerDetails, MinerRegistration, MinerView, RegistryIdentity } from '@studio/shared/contract/miners';
 import type { Hotkey } from '@studio/shared/protocol/hotkey';
 import { signRequest } from '@studio/shared/protocol/signatures';
@@ -8,7 +9,7 @@ import { request } from 'undici';
 const TIMEOUT_MS = 10_000;
 const LONGEST_COMPLAINT = 500;
 
-type Method = 'GET' | 'PUT' | 'DELETE';
+type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
 
 /** The registry said no, in its own words, or did not answer. */
 export class RegistryError extends Error {
@@ -52,6 +53,13 @@ export class RegistryClient {
   /** The same, and the account that only the miner itself may see. */
   async account(): Promise<MinerDetails> {
     return (await this.send('GET', this.own(), '', await this.identity())) as MinerDetails;
+  }
+
+  /** Objects to the invalid verdict on this job; the same words again find the appeal that is there. */
+  async appeal(jobId: string, reason: string): Promise<AppealReply> {
+    const filing: AppealFiling = { job_id: jobId, reason };
+    const body = JSON.stringify(filing);
+    return (await this.send('POST', `${this.own()}/appeals`, body, await this.identity())) as AppealReply;
   }
 
   private own(): string {

@@ -4,7 +4,13 @@
  */
 import type { ScoreEvent } from '@studio/shared/contract/scores';
 import type { JobKind } from '@studio/shared/domain/job';
-import { firstEpoch, type MinerScore, type Window } from '@studio/shared/domain/score-window';
+import {
+  firstEpoch,
+  validStep,
+  type LedgerEntryType,
+  type MinerScore,
+  type Window,
+} from '@studio/shared/domain/score-window';
 import { JOB_KINDS } from '@studio/shared/domain/task-kinds';
 
 /** The log broke its own rules: a gap, or an event that is none. Going on would make the sums worthless. */
@@ -60,8 +66,8 @@ export class LedgerCopy {
   apply(event: ScoreEvent): void {
     if (event.seq !== this.seq + 1) throw new BrokenLog(`event ${event.seq} came after event ${this.seq}`);
     if (event.type !== 'snapshot') {
-      const { hotkey, kind, points } = readEntry(event);
-      this.add(event.epoch, hotkey, kind, { points, valid: event.type === 'award' ? 1 : -1 });
+      const { hotkey, kind, points, valid } = readEntry(event);
+      this.add(event.epoch, hotkey, kind, { points, valid });
     }
     this.seq = event.seq;
   }
@@ -95,10 +101,23 @@ export class LedgerCopy {
   }
 }
 
-function readEntry(event: ScoreEvent): { hotkey: string; kind: JobKind; points: bigint } {
+/** How each type writes its points: what is given has no sign, what is taken has one. */
+const POINTS: Record<LedgerEntryType, RegExp> = {
+  award: /^\d{1,18}$/,
+  reversal: /^(0|-\d{1,18})$/,
+  restoration: /^\d{1,18}$/,
+};
+
+function readEntry(event: ScoreEvent): { hotkey: string; kind: JobKind } & Sum {
   const { seq, type, epoch, hotkey, kind, points } = event;
-  const sign = type === 'award' ? /^\d{1,18}$/ : type === 'reversal' ? /^(0|-\d{1,18})$/ : null;
   const sound = Number.isSafeInteger(epoch) && typeof hotkey === 'string' && JOB_KINDS.includes(kind as JobKind);
-  if (!sound || !sign?.test(String(points))) throw new BrokenLog(`event ${seq} is no award, reversal or snapshot`);
-  return { hotkey, kind: kind as JobKind, points: BigInt(String(points)) };
+  if (!sound || !isEntryType(type) || !POINTS[type].test(String(points))) {
+    throw new BrokenLog(`event ${seq} is no award, reversal, restoration or snapshot`);
+  }
+  return { hotkey, kind: kind as JobKind, points: BigInt(String(points)), valid: validStep(type) };
+}
+
+/** The log comes from elsewhere: its types are whatever it says. */
+function isEntryType(type: string): type is LedgerEntryType {
+  return Object.hasOwn(POINTS, type);
 }

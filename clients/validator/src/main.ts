@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { Commitments } from './commitments';
 import { Cursor } from './cursor';
 import { LiveFeed } from './live-feed';
 import { RegistryClient } from './registry-client';
@@ -64,9 +65,10 @@ program
   .command('run', { isDefault: true })
   .description('follow the log and write the weights of every epoch')
   .action(() =>
-    following(options(), (cursor, sources) =>
-      run(cursor, sources, { path: options().outFile, netuid: options().netuid }),
-    ),
+    following(options(), async (cursor, sources) => {
+      const { outFile: path, netuid, stateDir } = options();
+      await run(cursor, sources, { path, netuid }, await Commitments.open(stateDir, say));
+    }),
   );
 
 program

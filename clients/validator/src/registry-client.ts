@@ -1,4 +1,4 @@
-import type { ScoreEventPage } from '@studio/shared/contract/scores';
+import type { EpochView, ScoreEventPage } from '@studio/shared/contract/scores';
 import { SCORE_EVENTS_PAGE } from '@studio/shared/contract/scores';
 
 /** A snapshot of ten thousand miners is about 3 MB; the rest is room, not an invitation. */
@@ -30,6 +30,11 @@ export class RegistryClient {
   /** The exact text, whose hash the log has; null when that epoch has none. `latest`: of the newest closed epoch. */
   snapshot(epoch: number | 'latest'): Promise<string | null> {
     return this.get(`/v1/snapshots/${epoch}`);
+  }
+
+  /** The open epoch; null when none is. */
+  async currentEpoch(): Promise<EpochView | null> {
+    return JSON.parse((await this.get('/v1/epochs/current')) ?? 'null') as EpochView | null;
   }
 
   private async get(path: string): Promise<string | null> {

@@ -20,6 +20,8 @@ const EVENTS: ScoreEvent[] = [
   award(3, 'bob', '650000'),
   award(4, 'carol', '400000'),
   award(5, 'carol', '-400000', { type: 'reversal' }),
+  award(6, 'alice', '-700000', { type: 'reversal' }),
+  award(7, 'alice', '700000', { type: 'restoration' }),
 ];
 
 function copyOf(events: readonly ScoreEvent[]): LedgerCopy {
@@ -105,7 +107,7 @@ describe('a snapshot', () => {
     ['a miner left out', (s) => s.miners.pop(), 'number of miners is 1'],
     ['a miner made up', (s) => s.miners.push({ ...s.miners[1]!, hotkey: 'zoe' }), 'number of miners is 3'],
     ['an epoch that is not its own', (s) => (s.epoch = 4), 'epoch is 4'],
-    ['entries that came later', (s) => (s.ledger_seq = 6), 'ledger_seq is 6'],
+    ['entries that came later', (s) => (s.ledger_seq = 8), 'ledger_seq is 8'],
     ['another outcome', (s) => (s.outcome = 'NO_SCORES'), 'outcome is NO_SCORES'],
     ['a secret that was not committed to', (s) => (s.draw.secret = 'cd'.repeat(32)), 'SHA-256 of draw.secret'],
     ['a temperature that has no meaning', (s) => (s.policy = { ...s.policy, temperature: 0 }), 'temperature'],
@@ -141,7 +143,7 @@ describe('a snapshot', () => {
   });
 
   it('is refused when its text is not the one that the log announced', () => {
-    const event: ScoreEvent = { seq: 6, type: 'snapshot', epoch: 3, at: '', sha256: sha256Hex('{}') };
+    const event: ScoreEvent = { seq: 8, type: 'snapshot', epoch: 3, at: '', sha256: sha256Hex('{}') };
     const honest = canonicalJson(honestSnapshot());
     expect(checkSnapshot(honest, event, copyOf(EVENTS))).toMatchObject({ ok: false });
     const spaced = JSON.stringify(honestSnapshot(), null, 2);
@@ -157,13 +159,15 @@ describe('the copy of the log', () => {
     const copy = copyOf(EVENTS);
     const before = JSON.stringify(copy.toState());
     for (const event of [
+      award(9, 'alice', '1'),
       award(7, 'alice', '1'),
-      award(5, 'alice', '1'),
-      award(6, 'alice', '-1'),
-      award(6, 'alice', '1', { type: 'reversal' }),
-      award(6, 'alice', '1e3'),
-      award(6, 'alice', '1', { kind: undefined }),
-      award(6, 'alice', '1', { type: 'gift' as 'award' }),
+      award(8, 'alice', '-1'),
+      award(8, 'alice', '1', { type: 'reversal' }),
+      award(8, 'alice', '-1', { type: 'restoration' }),
+      award(8, 'alice', '1e3'),
+      award(8, 'alice', '1', { kind: undefined }),
+      award(8, 'alice', '1', { type: 'gift' as 'award' }),
+      award(8, 'alice', '1', { type: 'toString' as 'award' }),
     ]) {
       expect(() => copy.apply(event)).toThrow(BrokenLog);
     }
@@ -176,13 +180,15 @@ describe('the copy of the log', () => {
       kind: fc.constantFrom('lora-training' as const, 'lora-inference' as const),
       epoch: fc.integer({ min: 1, max: 6 }),
       points: fc.bigInt({ min: 0n, max: 10n ** 17n }),
-      reversed: fc.boolean(),
+      fate: fc.constantFrom('stands' as const, 'reversed' as const, 'restored' as const),
     });
     fc.assert(
       fc.property(fc.array(entry), fc.nat(4), fc.integer({ min: 1, max: 6 }), (drawn, windowEpochs, epoch) => {
-        const entries = drawn.flatMap(({ reversed, ...fields }, index): LedgerEntry[] => {
+        const entries = drawn.flatMap(({ fate, ...fields }, index): LedgerEntry[] => {
           const given = { ...fields, id: '', jobId: `${index}`, reason: '', policyVersion: 1, type: 'award' as const };
-          return reversed ? [given, { ...given, type: 'reversal', points: -fields.points }] : [given];
+          const taken = { ...given, type: 'reversal' as const, points: -fields.points };
+          const all: LedgerEntry[] = [given, taken, { ...given, type: 'restoration' }];
+          return all.slice(0, { stands: 1, reversed: 2, restored: 3 }[fate]);
         });
         let copy = new LedgerCopy();
         entries.forEach(({ type, hotkey, kind, epoch: of, points }, index) => {

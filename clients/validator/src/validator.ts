@@ -1,4 +1,5 @@
 import type { ScoreEvent } from '@studio/shared/contract/scores';
+import type { Commitments } from './commitments';
 import type { Cursor } from './cursor';
 import { replaceFile } from './durable-file';
 import { LedgerCopy } from './ledger-copy';
@@ -39,10 +40,20 @@ export async function watch(
   }
 }
 
-/** `watch`, and at every snapshot the weights: written when they check out, refused aloud when they do not. */
-export function run(cursor: Cursor, sources: ScoreSources, target: WeightsTarget): Promise<void> {
+/**
+ * `watch`, and at every snapshot the weights: written when they check out, refused aloud when they do not.
+ * @param commitments learns what each epoch's draw is committed to, while the epoch is open: from the snapshot before it.
+ */
+export async function run(
+  cursor: Cursor,
+  sources: ScoreSources,
+  target: WeightsTarget,
+  commitments?: Commitments,
+): Promise<void> {
+  await commitments?.learn(sources);
   return watch(cursor, sources, async (event) => {
     if (event.type !== 'snapshot') return;
+    await commitments?.learn(sources, event.epoch);
     const verdict = await verdictOn(event, cursor.copy, sources);
     if (!verdict) return;
     if (!verdict.ok) {

@@ -1,7 +1,6 @@
 import type { DataSource } from 'typeorm';
-import { v7 as uuidv7 } from 'uuid';
 import type { Engine } from '@studio/shared/domain/job';
-import type { Suspicion } from './audit-case';
+import { addSuspects, type Suspect } from './suspects.store';
 
 /** A delivered adapter, as the copy rule walks over them. */
 export interface AdapterRow {
@@ -59,22 +58,10 @@ export class AdapterStore {
     );
   }
 
-  /**
-   * Notes the outcome of a comparison: the audits that suspicion calls for, and the adapter as checked. A suspect that
-   * is being audited already gets the suspicion added. The wait that a drawn audit has is not for a suspect.
-   */
-  async checked(jobId: string, suspects: readonly { jobId: string; suspicion: Suspicion }[]): Promise<void> {
+  /** Notes the outcome of a comparison: the audits that suspicion calls for, and the adapter as checked. */
+  async checked(jobId: string, suspects: readonly Suspect[]): Promise<void> {
     await this.source.transaction(async (tx) => {
-      for (const suspect of suspects) {
-        await tx.query(
-          `INSERT INTO studio.audits AS a (id, job_id, hotkey, operator, kind, engine, epoch, why, suspicion, due_at)
-           SELECT $1, d.job_id, d.hotkey, d.operator, d.kind, d.engine, d.epoch, 'copy', $3, studio.now()
-             FROM studio.draws d WHERE d.job_id = $2
-           ON CONFLICT (job_id) DO UPDATE SET suspicion = EXCLUDED.suspicion
-            WHERE a.suspicion IS NULL AND a.state <> 'decided'`,
-          [uuidv7(), suspect.jobId, JSON.stringify(suspect.suspicion)],
-        );
-      }
+      await addSuspects(tx, suspects);
       await tx.query('UPDATE studio.adapters SET checked_at = studio.now() WHERE job_id = $1 AND checked_at IS NULL', [
         jobId,
       ]);

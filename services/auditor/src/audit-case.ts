@@ -2,10 +2,13 @@
 import type { Engine, JobInput, JobKind, JobResult, JobState, RoutingRule } from '@studio/shared/domain/job';
 import type { Policy } from '@studio/shared/domain/policy';
 
-export type AuditReason = 'draw' | 'floor' | 'copy' | 'replica';
+/** Why a job is audited. `canary`: the reference knew the answer before; `appeal`: its miner objects to the first verdict. */
+export type AuditReason = 'draw' | 'floor' | 'copy' | 'replica' | 'canary' | 'appeal';
 
 export interface AuditCase {
   id: string;
+  /** 2: an appeal. Its verdict corrects the first one or lets it stand. */
+  round: 1 | 2;
   why: AuditReason;
   suspicion: Suspicion | null;
   jobId: string;
@@ -21,7 +24,9 @@ export interface AuditCase {
   u: string | null;
   input: JobInput;
   result: JobResult;
-  /** The job's epoch is being closed: whoever cannot be had now will not come in time. */
+  /** The client wants no peer to see the input: references only. */
+  private: boolean;
+  /** The job's epoch is being closed: whoever cannot be had now will not come in time. Never so for an appeal. */
   closing: boolean;
   /** Everybody whose miner has seen this input, for the target or for a replay. */
   seenBy: string[];
@@ -29,13 +34,27 @@ export interface AuditCase {
   replays: ReplayRow[];
 }
 
-/** What spoke against the result before any replay. */
-export interface Suspicion {
+/** What spoke against the result before any replay: it looks like another job's, which was asked for something else. */
+export type Suspicion = AdapterSuspicion | PictureSuspicion;
+
+export interface AdapterSuspicion {
+  /** Absent in what was stored before pictures were compared. */
+  of?: 'adapter';
   /** The job whose adapter this one copies, and the |cosine| between the two. */
   copyOf: string;
   cosine: number;
   /** Mean absolute difference of the two training images' thumbnails, of 255; null when one could not be read. */
   imageDifference: number | null;
+}
+
+export interface PictureSuspicion {
+  of: 'picture';
+  /** The job one of whose pictures this one copies; its own, when it gives one picture for two seeds. */
+  copyOf: string;
+  /** Which of the job's pictures, from 0. */
+  picture: number;
+  /** Bits of 256 in which the DCT hashes differ; null when the pixels are equal. */
+  distance: number | null;
 }
 
 export interface ReplayRow {

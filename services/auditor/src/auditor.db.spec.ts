@@ -93,6 +93,35 @@ describe('two running auditors', () => {
     expect(((await (await get('/admin/v1/audits?epoch=9')).json()) as AuditsReply).audits).toEqual([]);
   });
 
+  it('grant an amnesty on an operator’s word: first counted only, then carried out and sent to the ledger', async () => {
+    const post = (body: object, key = KEY): Promise<Response> =>
+      fetch(`${auditors[1]?.url}/admin/v1/amnesties`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+    const amnesty = {
+      from: '2000-01-01T00:00:00Z',
+      until: '2100-01-01T00:00:00Z',
+      reason: 'the reference had bad memory',
+    };
+    expect((await post(amnesty, 'wrong')).status).toBe(401);
+    const local = await post({ ...amnesty, from: '2000-01-01T00:00:00' });
+    expect(local.status).toBe(422);
+    expect(await local.json()).toMatchObject({ error: { fields: [{ path: 'from', message: expect.stringMatching(/Z or an offset/) as string }] } }); // prettier-ignore
+    expect((await post({ ...amnesty, until: '1999-01-01T00:00:00Z' })).status).toBe(422);
+    const tried = await post({ ...amnesty, dry_run: true });
+    expect(await tried.json()).toMatchObject({ id: null, verdicts: 1, miners: 1, restorations: 1 });
+    expect(await exists('SELECT 1 FROM studio.amnesties')).toBe(false);
+    expect(await (await post(amnesty)).json()).toMatchObject({ id: expect.any(String) as string, verdicts: 1 });
+    await until(() => exists(`SELECT 1 FROM studio.ledger WHERE type = 'restoration' AND hotkey = 'cheat'`));
+    const { audits } = (await (await get('/admin/v1/audits?epoch=1')).json()) as AuditsReply;
+    expect(audits.find(({ hotkey }) => hotkey === 'cheat')).toMatchObject({
+      outcome: 'invalid',
+      corrected: { cause: 'amnesty', reason: amnesty.reason },
+    });
+  });
+
   it('refuse a wrong key and a wrong question, naming the field', async () => {
     expect((await get('/admin/v1/audits', 'wrong')).status).toBe(401);
     expect((await fetch(`${auditors[0]?.url}/admin/v1/readiness`)).status).toBe(401);

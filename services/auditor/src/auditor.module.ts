@@ -4,8 +4,8 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import type { Health } from '@studio/shared/platform/health';
 import { serveHealth } from '@studio/shared/platform/health-routes';
 import { frameworkLogger, type Logger } from '@studio/shared/platform/logger';
-import { createMetrics } from '@studio/shared/platform/metrics';
-import { ADMIN_KEY, AdminController } from './admin.controller';
+import { ADMIN_KEY, AdminController, CORRECTED } from './admin.controller';
+import { AmnestyStore } from './amnesty.store';
 import type { Auditor } from './assembly';
 import { AuditViewStore } from './audit-view.store';
 import { DrawStore } from './draw.store';
@@ -23,6 +23,8 @@ export class AuditorModule {
         { provide: AuditViewStore, useValue: auditor.audits },
         { provide: DrawStore, useValue: auditor.draws },
         { provide: OutboxStore, useValue: auditor.outbox },
+        { provide: AmnestyStore, useValue: auditor.amnesties },
+        { provide: CORRECTED, useValue: auditor.onCorrected },
         { provide: ADMIN_KEY, useValue: adminKey },
       ],
     };
@@ -42,7 +44,7 @@ export async function openDoors(
   log: Logger,
 ): Promise<Doors> {
   const adapter = new FastifyAdapter();
-  serveHealth(adapter.getInstance(), health, createMetrics('auditor'));
+  serveHealth(adapter.getInstance(), health, auditor.metrics);
   const app = await NestFactory.create<NestFastifyApplication>(AuditorModule.of(auditor, env.ADMIN_KEY), adapter, {
     logger: frameworkLogger(log),
   });

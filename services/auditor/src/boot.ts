@@ -27,7 +27,7 @@ export async function boot(env: AuditorEnv, log: Logger, signal?: AbortSignal): 
   );
   const nats = await connectNats(env.NATS_URL, 'auditor', log);
   const artifacts = new FileArtifactStore(env.ARTIFACTS_DIR);
-  const auditor = assemble({ db, nats, artifacts }, { sweepMs: env.SWEEP_MS }, log);
+  const auditor = assemble({ db, nats, artifacts }, { sweepMs: env.SWEEP_MS, canaryCorpus: env.CANARY_CORPUS }, log);
   const health = new Health(
     { postgres: () => auditor.audits.ping(), nats: () => nats.flush() },
     { timeoutMs: PROBE_TIMEOUT_MS, alive: () => !nats.isClosed() },

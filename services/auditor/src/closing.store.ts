@@ -1,12 +1,11 @@
 import type { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
-import type { LedgerEntryMessage } from '@studio/shared/contract/ledger';
 import { EPOCH_CLOSE_LOCK } from '@studio/shared/database/locks';
 import { floorDraws } from '@studio/shared/domain/audit-sampling';
 import type { JobKind } from '@studio/shared/domain/job';
-import type { Policy } from '@studio/shared/domain/policy';
+import { completePolicy, type Policy } from '@studio/shared/domain/policy';
 import { reversalId } from './ledger-entries';
-import type { Conviction, OpenAward } from './reversals';
+import type { Conviction, OpenAward, Reversal } from './reversals';
 
 export interface ClosingEpoch {
   epoch: number;
@@ -19,6 +18,8 @@ export interface ClosingEpoch {
 export interface Unsettled {
   audits: number;
   adapters: number;
+  /** Whether the walk over pictures has yet to reach the epoch's end. */
+  pictures: boolean;
 }
 
 /** Rows of one INSERT: far below the statement's bound, and a crash between two chunks is mended by closing again. */
@@ -37,7 +38,7 @@ export class ClosingStore {
         WHERE e.state = 'closing' AND NOT EXISTS (SELECT 1 FROM studio.settlements s WHERE s.epoch = e.epoch)
         ORDER BY e.epoch LIMIT 1`,
     );
-    return rows[0];
+    return rows[0] && { ...rows[0], policy: completePolicy(rows[0].policy) };
   }
 
   /**
@@ -64,7 +65,7 @@ export class ClosingStore {
         `INSERT INTO studio.audits (id, job_id, hotkey, operator, kind, engine, epoch, why, due_at)
          SELECT n.id, d.job_id, d.hotkey, d.operator, d.kind, d.engine, d.epoch, 'floor', studio.now()
            FROM unnest($1::uuid[], $2::uuid[]) AS n(id, job_id) JOIN studio.draws d ON d.job_id = n.job_id
-         ON CONFLICT (job_id) DO NOTHING`,
+         ON CONFLICT (job_id, round) DO NOTHING`,
         [jobs.map(() => uuidv7()), jobs.map(({ jobId }) => jobId)],
       );
       return jobs.length;
@@ -73,20 +74,23 @@ export class ClosingStore {
 
   async unsettled(epoch: number): Promise<Unsettled> {
     const rows: Unsettled[] = await this.source.query(
-      `SELECT (SELECT count(*)::int FROM studio.audits WHERE state <> 'decided' AND epoch <= $1) AS audits,
+      `SELECT (SELECT count(*)::int FROM studio.audits WHERE state <> 'decided' AND round = 1 AND epoch <= $1) AS audits,
               (SELECT count(*)::int FROM studio.adapters a JOIN studio.draws d ON d.job_id = a.job_id
-                WHERE a.checked_at IS NULL AND d.epoch <= $1) AS adapters`,
+                WHERE a.checked_at IS NULL AND d.epoch <= $1) AS adapters,
+              ${PICTURES_WAIT} AS pictures`,
       [epoch],
     );
-    return rows[0] ?? { audits: 0, adapters: 0 };
+    return rows[0] ?? { audits: 0, adapters: 0, pictures: false };
   }
 
-  /** Invalid verdicts that take effect at this close, their awards not final. */
+  /** Invalid verdicts that stand and take effect at this close, their awards not final. */
   async convictions(epoch: number, finalityEpochs: number): Promise<(Conviction & { hotkey: string })[]> {
     return this.source.query(
       `SELECT v.job_id AS "jobId", v.hotkey, d.q, (v.evidence->>'kappa')::float8 AS kappa, v.reason
          FROM studio.verdicts v JOIN studio.draws d ON d.job_id = v.job_id
-        WHERE v.outcome = 'invalid' AND v.decided_in BETWEEN $1::int - $2::int AND $1::int
+         JOIN studio.audits a ON a.id = v.audit_id AND a.round = 1
+        WHERE v.outcome = 'invalid' AND NOT EXISTS (SELECT 1 FROM studio.corrections c WHERE c.job_id = v.job_id)
+          AND v.decided_in BETWEEN $1::int - $2::int AND $1::int
           AND d.epoch BETWEEN $1::int - $2::int AND $1::int AND d.award_id IS NOT NULL`,
       [epoch, finalityEpochs],
     );
@@ -95,7 +99,7 @@ export class ClosingStore {
   /** Miners in quarantine during this epoch: hotkey → why. */
   async quarantined(epoch: number): Promise<Map<string, string>> {
     const rows: { hotkey: string; reason: string }[] = await this.source.query(
-      `SELECT hotkey, min(reason) AS reason FROM studio.quarantines
+      `SELECT hotkey, min(reason) AS reason FROM studio.standing_quarantines
         WHERE from_epoch <= $1 AND until_epoch > $1 GROUP BY hotkey`,
       [epoch],
     );
@@ -107,7 +111,7 @@ export class ClosingStore {
     const rows: AwardRow[] = await this.source.query(
       `SELECT d.job_id AS "jobId", d.hotkey, d.kind, d.epoch, d.points, d.policy_version AS "policyVersion",
               (extract(epoch FROM d.finished_at) * 1000)::float8 AS at, (d.u IS NULL OR a.id IS NOT NULL) AS compared
-         FROM studio.draws d LEFT JOIN studio.audits a ON a.job_id = d.job_id
+         FROM studio.draws d LEFT JOIN studio.audits a ON a.job_id = d.job_id AND a.round = 1
         WHERE d.hotkey = ANY($1) AND d.epoch BETWEEN $2::int - $3::int AND $2::int AND d.award_id IS NOT NULL`,
       [hotkeys, epoch, finalityEpochs],
     );
@@ -122,18 +126,31 @@ export class ClosingStore {
   }
 
   /** @returns how many were not there yet. */
-  async addReversals(epoch: number, entries: readonly LedgerEntryMessage[]): Promise<number> {
+  async addReversals(epoch: number, reversals: readonly Reversal[]): Promise<number> {
     let added = 0;
-    for (let from = 0; from < entries.length; from += REVERSAL_CHUNK) {
-      const rows: unknown[] = await this.source.query(
-        `INSERT INTO studio.ledger_outbox (entry_id, payload, closing)
-         SELECT (value->>'id')::uuid, value, $2 FROM jsonb_array_elements($1::jsonb)
-         ON CONFLICT (entry_id) DO NOTHING RETURNING entry_id`,
-        [JSON.stringify(entries.slice(from, from + REVERSAL_CHUNK)), epoch],
-      );
-      added += rows.length;
+    for (let from = 0; from < reversals.length; from += REVERSAL_CHUNK) {
+      added += await this.addChunk(epoch, reversals.slice(from, from + REVERSAL_CHUNK));
     }
     return added;
+  }
+
+  /** Under the lock that corrections take: a reversal whose reason has just been corrected is left out. */
+  private async addChunk(epoch: number, reversals: readonly Reversal[]): Promise<number> {
+    return this.source.transaction(async (tx) => {
+      await tx.query('SELECT pg_advisory_xact_lock($1)', [EPOCH_CLOSE_LOCK]);
+      const rows: unknown[] = await tx.query(
+        `INSERT INTO studio.ledger_outbox (entry_id, payload, closing, conviction)
+         SELECT (n.entry->>'id')::uuid, n.entry, $2, n.conviction
+           FROM jsonb_to_recordset($1::jsonb) AS n(entry jsonb, conviction uuid)
+          WHERE CASE WHEN n.conviction IS NOT NULL
+                  THEN NOT EXISTS (SELECT 1 FROM studio.corrections c WHERE c.job_id = n.conviction)
+                  ELSE EXISTS (SELECT 1 FROM studio.standing_quarantines q WHERE q.hotkey = n.entry->>'hotkey'
+                                  AND q.from_epoch <= $2 AND q.until_epoch > $2) END
+         ON CONFLICT (entry_id) DO NOTHING RETURNING entry_id`,
+        [JSON.stringify(reversals), epoch],
+      );
+      return rows.length;
+    });
   }
 
   /** Whether the ledger has acknowledged everything about epochs up to this one. */
@@ -162,6 +179,17 @@ interface AwardRow extends Omit<OpenAward, 'points'> {
   points: string;
 }
 
+/**
+ * Draws are taken in epoch by epoch: the first inference that the walk has not reached tells. Two scalars, not a join: only so
+ * does the index lead to that place instead of through all draws before it.
+ */
+const PICTURES_WAIT = `
+  COALESCE((SELECT d.epoch <= $1 FROM studio.draws d
+             WHERE (d.taken_at, d.job_id) > ((SELECT taken_at FROM studio.picture_walk),
+                                             (SELECT job_id FROM studio.picture_walk))
+               AND d.kind = 'lora-inference'
+             ORDER BY d.taken_at, d.job_id LIMIT 1), false)`;
+
 /** Per (miner, kind) of the epoch: its audits so far, and the $2 lowest u among its undrawn jobs. */
 const FLOOR_CANDIDATES = `
   SELECT ranked.hotkey, ranked.kind,
@@ -171,7 +199,7 @@ const FLOOR_CANDIDATES = `
     FROM (SELECT d.hotkey, d.kind, d.job_id, d.u, a.id AS audit_id,
                  count(a.id) OVER (PARTITION BY d.hotkey, d.kind) AS have,
                  row_number() OVER (PARTITION BY d.hotkey, d.kind, (a.id IS NULL) ORDER BY d.u, d.job_id) AS rank
-            FROM studio.draws d LEFT JOIN studio.audits a ON a.job_id = d.job_id
+            FROM studio.draws d LEFT JOIN studio.audits a ON a.job_id = d.job_id AND a.round = 1
            WHERE d.epoch = $1 AND d.u IS NOT NULL) ranked
    WHERE ranked.rank <= $2
    GROUP BY ranked.hotkey, ranked.kind`;

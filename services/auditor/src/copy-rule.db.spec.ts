@@ -12,13 +12,11 @@ import { TEST_POLICY, openAuditGround, type AuditGround } from '@studio/shared/t
 import { someLora, someTraining } from '@studio/shared/testing/finished-jobs';
 import { StandInQuerier } from '@studio/shared/testing/stand-ins';
 import { AdapterStore } from './adapter.store';
+import { replaysOn } from './audit.rig';
 import { CommitmentStore } from './commitment.store';
 import { CopyRule } from './copy-rule';
 import { DrawStore } from './draw.store';
 import { Intake } from './intake';
-import { ReplayStore } from './replay.store';
-import { Replays } from './replays';
-import { VerdictStore } from './verdict.store';
 
 const SIDE = 32;
 const nothing = () => undefined;
@@ -170,10 +168,7 @@ describe('the rule against copied adapters', () => {
     const original = await delivered('honest', cat, ofCat, 9);
     const suspect = await delivered('suspect', cup, ofCat, 1);
     while (await rule.run());
-    const replays = new Replays(new ReplayStore(ground.source), new VerdictStore(ground.source), ground.nats, log, {
-      decided: nothing,
-      quarantined: nothing,
-    });
+    const replays = replaysOn(ground);
     for (let run = 0; run < 4; run += 1) {
       await replays.run();
       while (await intake.run());

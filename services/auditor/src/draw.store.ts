@@ -4,8 +4,8 @@ import { TRANSACTION_BOUND_MS } from '@studio/shared/database/grants';
 import { AUDIT_INTAKE_LOCK, EPOCH_BOUNDARY_LOCK } from '@studio/shared/database/locks';
 import type { JobKind } from '@studio/shared/domain/job';
 import { VOID_SAMPLE_MEMORY } from '@studio/shared/domain/latency';
-import type { Policy } from '@studio/shared/domain/policy';
-import { minerKind, type Filing, type FinishedJob, type IntakeBatch, type MinerRecord } from './filing';
+import { completePolicy, type Policy } from '@studio/shared/domain/policy';
+import { minerKind, type Filing, type FinishedJob, type IntakeBatch, type Judges, type MinerRecord } from './filing';
 
 export interface Taken {
   filing: Filing;
@@ -24,6 +24,9 @@ const LOOK_BACK_MS = 500;
 
 /** Reads finished jobs and writes their draws, awards and audits. The only writer of `draws`. */
 export class DrawStore {
+  private knownJudges: ReadonlyMap<string, Judges> = new Map();
+  private judgesUntil = 0;
+
   constructor(private readonly source: DataSource) {}
 
   /**
@@ -44,10 +47,23 @@ export class DrawStore {
       const jobs = await untakenJobs(tx, since, limit);
       const last = jobs.at(-1);
       if (!last) return undefined;
-      const filing = decide({ ...ground, jobs, records: await recordsOf(tx, jobs) });
+      const filing = decide({ ...ground, jobs, records: await recordsOf(tx, jobs), judges: await this.judges() });
       await write(tx, filing);
       return { filing, upTo: last.finishedAt };
     });
+  }
+
+  /** Asked for every few seconds, not with every batch: with thousands of miners it reads thousands of rows. */
+  private async judges(): Promise<ReadonlyMap<string, Judges>> {
+    const now = performance.now();
+    if (now >= this.judgesUntil) {
+      const rows: { lane: string; trusted: boolean; operators: string[] }[] = await this.source.query(JUDGES);
+      this.knownJudges = new Map(
+        rows.map(({ lane, trusted, operators }) => [lane, { trusted, operators: new Set(operators) }]),
+      );
+      this.judgesUntil = now + JUDGES_MS;
+    }
+    return this.knownJudges;
   }
 
   /** Succeeded jobs that have no draw yet, among those that a scan would still look at. */
@@ -60,6 +76,16 @@ export class DrawStore {
     return rows[0]?.count ?? 0;
   }
 }
+
+/** Registrations come at the pace of people. */
+const JUDGES_MS = 2_000;
+
+/** Per (kind, engine), as `lane` names it: whether a reference offers it, and the operators of everybody else who does. */
+const JUDGES = `
+  SELECT o.kind || '|' || o.engine AS lane, bool_or(m.trusted) AS trusted,
+         COALESCE(array_agg(DISTINCT m.operator) FILTER (WHERE NOT m.trusted), '{}') AS operators
+    FROM studio.miners m CROSS JOIN LATERAL jsonb_to_recordset(m.offers) AS o(kind text, engine text)
+   WHERE m.withdrawn_at IS NULL GROUP BY 1`;
 
 const SCAN_START = `COALESCE(
   (SELECT max(finished_at) FROM studio.draws) - interval '${OVERLAP_MS} milliseconds', '-infinity')`;
@@ -81,7 +107,7 @@ async function openEpoch(
        JOIN studio.draw_secrets s ON s.epoch = e.epoch
       WHERE e.state = 'open'`,
   );
-  return rows[0];
+  return rows[0] && { ...rows[0], policy: completePolicy(rows[0].policy) };
 }
 
 type JobRow = Omit<FinishedJob, 'netUs'> & { netUs: string | null };
@@ -178,16 +204,19 @@ async function write(tx: EntityManager, { draws, audits, awards, seen }: Filing)
   await insertAdapters(tx, draws);
 }
 
+/** Always later than those before, even when the clock is set back: who walks over the draws in this order misses none. */
+const TAKEN_AT = `GREATEST(studio.now(), (SELECT max(taken_at) + interval '1 microsecond' FROM studio.draws))`;
+
 async function insertDraws(tx: EntityManager, draws: Filing['draws']): Promise<void> {
   const rows = draws.map((draw) => ({ ...draw, points: draw.points.toString(), u: draw.u?.toString() ?? null }));
   await tx.query(
     `INSERT INTO studio.draws (job_id, attempt_no, hotkey, operator, kind, engine, epoch, policy_version, latency_us,
-                               points, award_id, q, u, drawn, finished_at)
+                               points, award_id, q, u, record, drawn, finished_at, taken_at)
      SELECT "jobId", "attemptNo", hotkey, operator, kind, engine, epoch, "policyVersion", "latencyUs",
-            points, "awardId", q, u, drawn, "finishedAt"
+            points, "awardId", q, u, record, drawn, "finishedAt", ${TAKEN_AT}
        FROM jsonb_to_recordset($1::jsonb) AS n("jobId" uuid, "attemptNo" int, hotkey text, operator text, kind text,
             engine text, epoch int, "policyVersion" int, "latencyUs" bigint, points bigint, "awardId" uuid,
-            q double precision, u numeric, drawn boolean, "finishedAt" timestamptz)`,
+            q double precision, u numeric, record jsonb, drawn boolean, "finishedAt" timestamptz)`,
     [JSON.stringify(rows)],
   );
 }
@@ -196,10 +225,11 @@ async function insertAdapters(tx: EntityManager, draws: Filing['draws']): Promis
   const trainings = draws.filter((draw) => draw.imageHash !== null && draw.loraSha256 !== null);
   if (trainings.length === 0) return;
   await tx.query(
-    `INSERT INTO studio.adapters (job_id, hotkey, engine, image_hash, lora_sha256)
-     SELECT "jobId", hotkey, engine, "imageHash", "loraSha256" FROM jsonb_to_recordset($1::jsonb)
-         AS n("jobId" uuid, hotkey text, engine text, "imageHash" text, "loraSha256" text)`,
-    [JSON.stringify(trainings.map(({ points: _points, u: _u, ...row }) => row))],
+    `INSERT INTO studio.adapters (job_id, hotkey, engine, image_hash, lora_sha256, taken_at)
+     SELECT d.job_id, d.hotkey, d.engine, n."imageHash", n."loraSha256", d.taken_at
+       FROM jsonb_to_recordset($1::jsonb) AS n("jobId" uuid, "imageHash" text, "loraSha256" text)
+       JOIN studio.draws d ON d.job_id = n."jobId"`,
+    [JSON.stringify(trainings.map(({ jobId, imageHash, loraSha256 }) => ({ jobId, imageHash, loraSha256 })))],
   );
 }
 

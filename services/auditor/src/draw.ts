@@ -1,13 +1,4 @@
-import { createHmac, randomInt } from 'node:crypto';
-import { uFrom } from '@studio/shared/domain/audit-sampling';
-
-/**
- * u of a job: the first 8 bytes, big-endian, of `HMAC-SHA256(secret of the epoch, job id)`, the id as its 36 lowercase
- * characters. Anyone can repeat it once the secret is out.
- */
-export function drawU(secret: Uint8Array, jobId: string): bigint {
-  return uFrom(createHmac('sha256', secret).update(jobId.toLowerCase()).digest());
-}
+import { randomInt } from 'node:crypto';
 
 /** The largest range `randomInt` takes; its steps are far below a millisecond for any mean. */
 const RANDOM_STEPS = 2 ** 48 - 1;

@@ -1,10 +1,12 @@
-import { IntegerVar, PortVar, ProcessEnv, SecretVar, TextVar, UrlVar } from '@studio/shared/platform/env';
+import { IntegerVar, OptionalVar, PortVar, ProcessEnv, SecretVar, TextVar, UrlVar } from '@studio/shared/platform/env';
 
-/** What the auditor is told from outside, read once at boot. */
-export class AuditorEnv extends ProcessEnv {
+export class DatabaseEnv extends ProcessEnv {
   @UrlVar(['postgres', 'postgresql'])
   POSTGRES_URL!: string;
+}
 
+/** What the auditor is told from outside, read once at boot. */
+export class AuditorEnv extends DatabaseEnv {
   @UrlVar(['nats', 'tls'])
   NATS_URL!: string;
 
@@ -17,6 +19,11 @@ export class AuditorEnv extends ProcessEnv {
   /** The querier's artifacts, for the rule against copied adapters. Only read. */
   @TextVar({ what: 'a directory', example: '/var/lib/studio/artifacts' })
   ARTIFACTS_DIR!: string;
+
+  /** Photographs and prompts that jobs of our own are made from (canaries/corpus.ts). Unset: none are made. */
+  @OptionalVar()
+  @TextVar({ what: 'a directory with photographs and prompts.txt', example: '/var/lib/studio/canaries' })
+  CANARY_CORPUS?: string;
 
   /** Opens /admin/v1 as a bearer token. */
   @SecretVar()

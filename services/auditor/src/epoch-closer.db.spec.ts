@@ -4,6 +4,7 @@ import type { Policy } from '@studio/shared/domain/policy';
 import { TEST_POLICY, openAuditGround, type AuditGround } from '@studio/shared/testing/audit-ground';
 import { imageResult, someLora, type JobToFinish } from '@studio/shared/testing/finished-jobs';
 import { StandInQuerier, StandInRegistry } from '@studio/shared/testing/stand-ins';
+import { replaysOn } from './audit.rig';
 import { ClosingStore } from './closing.store';
 import { CommitmentStore } from './commitment.store';
 import { DrawStore } from './draw.store';
@@ -11,10 +12,9 @@ import { EpochCloser } from './epoch-closer';
 import { Intake } from './intake';
 import { reversalId } from './ledger-entries';
 import { LedgerRelay } from './ledger-relay';
+import type { Reversal } from './reversals';
 import { OutboxStore } from './outbox.store';
-import { ReplayStore } from './replay.store';
-import { Replays } from './replays';
-import { VerdictStore } from './verdict.store';
+import type { Replays } from './replays';
 
 const HONEST = imageResult('a'.repeat(64));
 const CHEAT = imageResult('b'.repeat(64));
@@ -91,10 +91,7 @@ describe('closing an epoch', () => {
       result: kind === 'lora-training' ? LORA : HONEST,
     }));
     registry = new StandInRegistry(ground.nats, ground.jobs);
-    replays = new Replays(new ReplayStore(ground.source), new VerdictStore(ground.source), ground.nats, log, {
-      decided: nothing,
-      quarantined: nothing,
-    });
+    replays = replaysOn(ground);
     relay = new LedgerRelay(new OutboxStore(ground.source), ground.nats, log, nothing);
     closer = newCloser();
   });
@@ -277,8 +274,8 @@ describe('closing an epoch', () => {
     const store = new ClosingStore(ground.source);
     const add = store.addReversals.bind(store);
     return Object.assign(store, {
-      addReversals: async (epoch: number, entries: readonly LedgerEntryMessage[]) => {
-        await add(epoch, entries.slice(0, 1));
+      addReversals: async (epoch: number, reversals: readonly Reversal[]) => {
+        await add(epoch, reversals.slice(0, 1));
         throw new Error('crash');
       },
     });

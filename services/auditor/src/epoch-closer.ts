@@ -48,12 +48,13 @@ export class EpochCloser {
   }
 
   private async auditsAreOver({ epoch, overdue }: ClosingEpoch): Promise<boolean> {
-    const { audits, adapters } = await this.store.unsettled(epoch);
-    if (audits === 0 && adapters === 0) return true;
+    const { audits, adapters, pictures } = await this.store.unsettled(epoch);
+    if (audits === 0 && adapters === 0 && !pictures) return true;
     if (!overdue) return false;
     const ended = await this.replays.conclude(epoch);
-    this.log.warn({ epoch, ended, uncheckedAdapters: adapters }, 'audits undecided when the epoch had to close');
-    // The rest, if any, with the next run; adapters are checked late then, and count at the next close.
+    const unchecked = { uncheckedAdapters: adapters, uncheckedPictures: pictures };
+    this.log.warn({ epoch, ended, ...unchecked }, 'audits undecided when the epoch had to close');
+    // The rest, if any, with the next run; adapters and pictures are checked late then, and count at the next close.
     return (await this.store.unsettled(epoch)).audits === 0;
   }
 

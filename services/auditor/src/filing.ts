@@ -10,8 +10,9 @@ import { voidLatencyUs } from '@studio/shared/domain/latency';
 import { pointsFor } from '@studio/shared/domain/points';
 import type { Policy } from '@studio/shared/domain/policy';
 import { taskKind } from '@studio/shared/domain/task-kinds';
-import { comparatorNamed } from './comparators/by-name';
-import { drawU, exponentialDelayMs } from './draw';
+import { drawU } from '@studio/shared/protocol/draws';
+import { isComparable } from './comparators/by-name';
+import { exponentialDelayMs } from './draw';
 import { awardEntry, awardId } from './ledger-entries';
 
 /** A succeeded job that has no draw yet, with its accepted attempt. */
@@ -48,13 +49,24 @@ export interface MinerRecord {
   recentUs: number[];
 }
 
+/** Who could replay the jobs of one (kind, engine), now. */
+export interface Judges {
+  trusted: boolean;
+  operators: ReadonlySet<string>;
+}
+
 export interface IntakeBatch {
   epoch: number;
   policy: Policy;
   secret: Uint8Array;
   jobs: FinishedJob[];
   records: ReadonlyMap<string, MinerRecord>;
+  /** By `lane`. */
+  judges: ReadonlyMap<string, Judges>;
 }
+
+/** What q was decided from; stored and exported with it, so that anyone can decide q again. */
+export type DrawRecord = Omit<MinerRecord, 'recentUs'>;
 
 /** One row of `draws`. */
 export interface DrawRow extends FinishedJob {
@@ -63,8 +75,10 @@ export interface DrawRow extends FinishedJob {
   latencyUs: number;
   points: bigint;
   awardId: string | null;
+  /** These three are null for jobs that are never drawn. */
   q: number | null;
   u: bigint | null;
+  record: DrawRecord | null;
   drawn: boolean;
 }
 
@@ -78,6 +92,7 @@ export interface Filing {
 }
 
 export const minerKind = (hotkey: string, kind: JobKind): string => `${hotkey}|${kind}`;
+export const lane = (kind: JobKind, engine: Engine): string => `${kind}|${engine}`;
 
 const NO_RECORD: MinerRecord = { jobsSeen: 0, audits: 0, passes: 0, cusum: 0, recentUs: [] };
 
@@ -90,7 +105,7 @@ export function fileJobs(batch: IntakeBatch, delayMs: (meanMs: number) => number
     const before = seen.get(key) ?? 0;
     const row = fileJob(job, batch, before);
     filing.draws.push(row);
-    if (row.awardId) filing.awards.push(awardEntry(row, awardReason(row)));
+    if (row.awardId) filing.awards.push(awardEntry(row, awardReason(row, batch)));
     if (row.q !== null) seen.set(key, before + 1);
     if (row.drawn) {
       filing.audits.push({ id: uuidv7(), jobId: job.jobId, delayMs: delayMs(batch.policy.audit.meanDelayMs) });
@@ -99,26 +114,46 @@ export function fileJobs(batch: IntakeBatch, delayMs: (meanMs: number) => number
   return { ...filing, seen };
 }
 
-function fileJob(job: FinishedJob, { epoch, policy, secret, records }: IntakeBatch, seenInBatch: number): DrawRow {
-  const record = records.get(minerKind(job.hotkey, job.kind)) ?? NO_RECORD;
-  const latencyUs = latencyOf(job, record, policy);
-  const subject = { ...job, epoch, policyVersion: policy.version, latencyUs };
-  if (job.trusted) return { ...subject, points: 0n, awardId: null, q: null, u: null, drawn: false };
-  const points = isJudged(job) ? earned(job, latencyUs, policy) : 0n;
-  const awarded = { ...subject, points, awardId: awardId(job.jobId) };
-  if (job.house) return { ...awarded, q: null, u: null, drawn: false };
-  const lower = wilsonLower(record.passes, record.audits, policy.audit.wilsonZ);
-  const q = auditRate(
-    { jobsSeen: record.jobsSeen + seenInBatch, cusum: record.cusum, wilsonLower: lower },
-    policy.audit,
-  );
+function fileJob(job: FinishedJob, batch: IntakeBatch, seenInBatch: number): DrawRow {
+  const { epoch, policy, secret, records } = batch;
+  const before = records.get(minerKind(job.hotkey, job.kind)) ?? NO_RECORD;
+  const latencyUs = latencyOf(job, before, policy);
+  const undrawn = {
+    ...job,
+    epoch,
+    policyVersion: policy.version,
+    latencyUs,
+    q: null,
+    u: null,
+    record: null,
+    drawn: false,
+  };
+  if (job.trusted) return { ...undrawn, points: 0n, awardId: null };
+  const points = unpaidBecause(job, batch) === undefined ? earned(job, latencyUs, policy) : 0n;
+  const awarded = { ...undrawn, points, awardId: awardId(job.jobId) };
+  if (job.house) return awarded;
+  const { recentUs: _, ...known } = before;
+  const record = { ...known, jobsSeen: before.jobsSeen + seenInBatch };
+  const q = rateFor(record, policy);
   const u = drawU(secret, job.jobId);
-  return { ...awarded, q, u, drawn: isDrawn(u, q) };
+  return { ...awarded, q, u, record, drawn: isDrawn(u, q) };
 }
 
-/** Results that nobody can compare earn nothing: otherwise a miner could pay itself with them (incentive.md). */
-function isJudged({ kind, engine }: FinishedJob): boolean {
-  return comparatorNamed(taskKind(kind, engine).comparator) !== undefined;
+function rateFor({ jobsSeen, audits, passes, cusum }: DrawRecord, { audit }: Policy): number {
+  return auditRate({ jobsSeen, cusum, wilsonLower: wilsonLower(passes, audits, audit.wilsonZ) }, audit);
+}
+
+/**
+ * Results that nobody can hold to account earn nothing: otherwise a miner could pay itself with them (incentive.md). Without a
+ * reference it takes as many other operators as convict (audit-verdict.ts): with fewer, every wrong result would end as
+ * inconclusive.
+ */
+function unpaidBecause({ kind, engine, operator }: FinishedJob, { judges, policy }: IntakeBatch): string | undefined {
+  if (!isComparable(taskKind(kind, engine))) return `results of ${kind} on ${engine} cannot be compared yet`;
+  const { trusted, operators } = judges.get(lane(kind, engine)) ?? { trusted: false, operators: new Set() };
+  const others = operators.size - (operators.has(operator) ? 1 : 0);
+  if (trusted || others >= policy.audit.quorumOperators) return undefined;
+  return `nobody could check it: ${kind} on ${engine} has no reference, and ${others} other operators of ${policy.audit.quorumOperators} needed`;
 }
 
 function earned({ kind, engine, timeoutMs }: FinishedJob, latencyUs: number, policy: Policy): bigint {
@@ -126,9 +161,10 @@ function earned({ kind, engine, timeoutMs }: FinishedJob, latencyUs: number, pol
   return pointsFor({ weightMicro, tMaxMs: timeoutMs, latencyUs, cutoffShare: policy.latencyCutoffShare });
 }
 
-function awardReason(row: DrawRow): string {
+function awardReason(row: DrawRow, batch: IntakeBatch): string {
   const done = `completed in ${seconds(row.latencyUs)} s`;
-  return isJudged(row) ? done : `${done}; unpaid, because results of ${row.engine} cannot be compared yet`;
+  const unpaid = unpaidBecause(row, batch);
+  return unpaid === undefined ? done : `${done}; unpaid: ${unpaid}`;
 }
 
 function latencyOf(job: FinishedJob, record: MinerRecord, policy: Policy): number {

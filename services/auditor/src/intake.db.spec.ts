@@ -26,6 +26,13 @@ describe('intake', () => {
   let intake: Intake;
   const drawOf = async (jobId: string): Promise<Draw | undefined> =>
     (await ground.query<Draw>('SELECT * FROM studio.draws WHERE job_id = $1', [jobId]))[0];
+  const reasonOf = async (jobId: string): Promise<string | undefined> =>
+    (
+      await ground.query<{ reason: string }>(
+        `SELECT payload->>'reason' AS reason FROM studio.ledger_outbox WHERE entry_id = $1`,
+        [awardId(jobId)],
+      )
+    )[0]?.reason;
   const drain = async (): Promise<void> => {
     while (await intake.run());
   };
@@ -47,6 +54,7 @@ describe('intake', () => {
     await new CommitmentStore(ground.source).ensure();
     await ground.jobs.policy(TEST_POLICY);
     await ground.jobs.openEpoch(1, TEST_POLICY);
+    await ground.jobs.miner('reference', { trusted: true });
     intake = newIntake();
   });
   afterAll(() => ground.close());
@@ -119,7 +127,6 @@ describe('intake', () => {
   });
 
   it('gives a reference no points and never draws its jobs', async () => {
-    await ground.jobs.miner('reference', { trusted: true });
     const job = await ground.jobs.finish({ hotkey: 'reference' });
     await drain();
     expect(await drawOf(job)).toMatchObject({ award_id: null, points: '0', q: null, drawn: false });
@@ -142,18 +149,31 @@ describe('intake', () => {
     expect(await drawOf(job)).toMatchObject({ points: '0', award_id: awardId(job) });
   });
 
-  it('pays nothing for results that nobody can compare, and says so in the entry', async () => {
-    const job = await ground.jobs.finish({ hotkey: 'artist', engine: 'flux' });
+  it('pays nothing for results that nobody can compare or check, and says so in the entry', async () => {
+    const adapter = await ground.jobs.finish({ hotkey: 'artist', engine: 'flux', kind: 'lora-training' });
+    const picture = await ground.jobs.finish({ hotkey: 'artist', engine: 'flux' });
     await drain();
-    expect(await drawOf(job)).toMatchObject({ points: '0', award_id: awardId(job) });
-    const [award] = await ground.query<{ payload: { reason: string; points: string } }>(
-      'SELECT payload FROM studio.ledger_outbox WHERE entry_id = $1',
-      [awardId(job)],
-    );
-    expect(award!.payload).toMatchObject({
-      points: '0',
-      reason: expect.stringMatching(/unpaid.*flux cannot be compared/),
-    });
+    expect(await drawOf(picture)).toMatchObject({ points: '0', award_id: awardId(picture) });
+    expect(await reasonOf(adapter)).toMatch(/unpaid: results of lora-training on flux cannot be compared yet/);
+    expect(await reasonOf(picture)).toMatch(/unpaid: nobody could check it: .* 0 other operators of 3 needed/);
+  });
+
+  it('pays without a reference once enough other operators could convict, and miners of one operator count once', async () => {
+    const paid = async (): Promise<string | undefined> => {
+      const job = await ground.jobs.finish({ hotkey: 'artist', operator: 'artists', engine: 'flux' });
+      // A store of its own: what it knows of the miners is as of now.
+      const fresh = newIntake();
+      while (await fresh.run());
+      return (await drawOf(job))?.points;
+    };
+    await ground.jobs.miner('artist', { operator: 'artists', engine: 'flux' });
+    for (const hotkey of ['twin-1', 'twin-2', 'twin-3']) {
+      await ground.jobs.miner(hotkey, { operator: 'twins', engine: 'flux' });
+    }
+    await ground.jobs.miner('painter', { engine: 'flux' });
+    expect(await paid()).toBe('0');
+    await ground.jobs.miner('sculptor', { engine: 'flux' });
+    expect(await paid()).not.toBe('0');
   });
 
   it('takes a job in that became visible after younger ones were taken in', async () => {

@@ -3,18 +3,18 @@ import { decideVerdict, type Replay, type Verdict } from '@studio/shared/domain/
 import type { JobKind, JobResult } from '@studio/shared/domain/job';
 import type { Policy } from '@studio/shared/domain/policy';
 import { finishedReplays, type AuditCase, type AuditReason, type ReplayResult, type Suspicion } from './audit-case';
-import type { ResultComparator } from './comparators/result-comparator';
-import { comparatorOf } from './next-step';
+import type { Distances, ResultComparator } from './comparators/result-comparator';
 
 export interface Judgment {
   auditId: string;
+  round: 1 | 2;
   outcome: 'valid' | 'invalid' | 'inconclusive';
   reason: string;
   evidence: Evidence;
   policy: Policy;
   target: JudgedJob;
   /** Replicas that the same comparison shows to be wrong: each gets its own failure. */
-  replicas: Omit<Judgment, 'auditId' | 'replicas' | 'policy'>[];
+  replicas: Omit<Judgment, 'auditId' | 'round' | 'replicas' | 'policy'>[];
 }
 
 export interface JudgedJob {
@@ -35,6 +35,8 @@ export interface Evidence {
     jobId: string;
     digest: string;
     agrees: boolean;
+    /** What a comparator with a tolerance measured, one per picture. */
+    distances?: Distances[];
   }[];
   draw: { why: AuditReason; q: number | null; u: string | null; epoch: number; policyVersion: number };
   suspicion: Suspicion | null;
@@ -53,9 +55,8 @@ interface Opinion {
   digest: string;
 }
 
-/** @param verdict a final one: not `need-…`. */
-export function judgmentOf(audit: AuditCase, verdict: Verdict): Judgment {
-  const comparator = comparatorOf(audit);
+/** @param verdict a final one: not `need-…`. @param comparator the one that it was reached with. */
+export function judgmentOf(audit: AuditCase, verdict: Verdict, comparator: ResultComparator | undefined): Judgment {
   const opinions = comparator ? opinionsOf(audit, comparator) : [];
   const outcome = finalOutcome(verdict);
   const target = { ...jobOf(audit), epoch: audit.epoch };
@@ -70,7 +71,7 @@ export function judgmentOf(audit: AuditCase, verdict: Verdict): Judgment {
       ? failureReason(audit.result, opinions, comparator, audit.suspicion)
       : verdict.reason;
   const replicas = comparator ? wrongReplicas(audit, opinions, comparator) : [];
-  return { auditId: audit.id, outcome, reason, evidence, policy: audit.policy, target, replicas };
+  return { auditId: audit.id, round: audit.round, outcome, reason, evidence, policy: audit.policy, target, replicas };
 }
 
 function finalOutcome({ outcome }: Verdict): Judgment['outcome'] {
@@ -105,11 +106,20 @@ function evidenceOn(
     jobId,
     digest: other,
     agrees: comparator?.agrees(digest, other) ?? false,
+    ...distancesOf(comparator, digest, other),
   }));
   return { digest, replays, kappa: opinions.some(({ judge }) => judge === 'trusted') ? kappaReference : kappaQuorum };
 }
 
-/** "image differs from the reference's: pixel hash a1b2… against c3d4… (replayed by …, confirmed by miner 5F…)" */
+function distancesOf(comparator: ResultComparator | undefined, a: string, b: string): { distances?: Distances[] } {
+  const distances = comparator?.distances?.(a, b);
+  return distances ? { distances } : {};
+}
+
+/**
+ * "image differs from the reference's: pixel hash a1b2… against c3d4… (confirmed by an independent miner)". The miner reads it:
+ * which peer replayed would tell it whom to collude with, and stands in the evidence alone.
+ */
 function failureReason(
   result: JobResult,
   opinions: readonly Opinion[],
@@ -129,12 +139,18 @@ function failureReason(
   return suspicion ? `${copySentence(suspicion)}: ${text}` : text;
 }
 
-function copySentence({ copyOf, cosine }: Suspicion): string {
+function copySentence(suspicion: Suspicion): string {
+  if (suspicion.of === 'picture') {
+    const { picture, copyOf, distance } = suspicion;
+    const how = distance === null ? 'equal pixels' : `${distance} of 256 bits apart`;
+    return `picture ${picture + 1} is a copy of one of job ${copyOf}, which another input asked for (${how})`;
+  }
+  const { copyOf, cosine } = suspicion;
   return `copy of the adapter of job ${copyOf}, which was trained on another photograph (cosine ${cosine.toFixed(4)})`;
 }
 
 function nameOf({ judge, done: { hotkey } }: Opinion): string {
-  return judge === 'trusted' ? `the reference ${hotkey}` : `miner ${hotkey}`;
+  return judge === 'trusted' ? `the reference ${hotkey}` : 'an independent miner';
 }
 
 /** Each peer's replica is judged as if it were the target, by the other replays and the target's result. */

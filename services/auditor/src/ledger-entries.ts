@@ -24,6 +24,7 @@ export interface EntrySubject {
 }
 
 export const awardId = (jobId: string): string => uuidFromName(`award:${jobId}`, ENTRY_NAMESPACE);
+export const restorationId = (jobId: string): string => uuidFromName(`restoration:${jobId}`, ENTRY_NAMESPACE);
 export const reversalId = (jobId: string): string => uuidFromName(`reversal:${jobId}`, ENTRY_NAMESPACE);
 
 export function awardEntry(subject: EntrySubject, reason: string): LedgerEntryMessage {
@@ -33,6 +34,12 @@ export function awardEntry(subject: EntrySubject, reason: string): LedgerEntryMe
 /** Takes back exactly what the award gave. */
 export function reversalEntry(subject: EntrySubject, reason: string): LedgerEntryMessage {
   return entry('reversal', reversalId(subject.jobId), subject, -subject.points, reason);
+}
+
+/** Gives back exactly what a reversal took. */
+export function restorationEntry(reversal: LedgerEntryMessage, reason: string): LedgerEntryMessage {
+  const subject = { ...reversal, points: -BigInt(reversal.points) };
+  return entry('restoration', restorationId(reversal.jobId), subject, subject.points, reason);
 }
 
 function entry(

@@ -1,8 +1,9 @@
 import type { InferenceInput, JobResult } from '@studio/shared/domain/job';
 import { DEMO_POLICY } from '@studio/shared/domain/policy';
 import type { AuditCase, Replayer, ReplayRow } from './audit-case';
-import { judgmentOf } from './judgment';
-import { lastVerdict, nextStep } from './next-step';
+import { exact } from './comparators/exact';
+import { judgmentOf, type Judgment } from './judgment';
+import { lastVerdict, nextStep, type Step } from './next-step';
 
 const imageResult = (pixelHash: string): JobResult => ({
   images: [{ sha256: pixelHash, bytes: 1, contentType: 'image/png', width: 64, height: 64, pixelHash }],
@@ -19,6 +20,7 @@ const peers: Replayer[] = ['p1', 'p2', 'p3'].map((hotkey) => ({ hotkey, operator
 
 const auditOf = (fields: Partial<AuditCase> = {}): AuditCase => ({
   id: 'audit',
+  round: 1,
   why: 'draw',
   suspicion: null,
   jobId: 'job',
@@ -33,6 +35,7 @@ const auditOf = (fields: Partial<AuditCase> = {}): AuditCase => ({
   u: '5',
   input: INPUT,
   result: CHEAT,
+  private: false,
   closing: false,
   seenBy: ['target'],
   replays: [],
@@ -59,64 +62,83 @@ const done = (ordinal: number, hotkey: string, result = HONEST): ReplayRow =>
   });
 const lost = (ordinal: number, failedMsAgo: number): ReplayRow => replay(ordinal, { state: 'failed', failedMsAgo });
 
+const next = (audit: AuditCase, replayers: readonly Replayer[]): Step => nextStep(audit, replayers, exact);
+const last = (audit: AuditCase): ReturnType<typeof lastVerdict> => lastVerdict(audit, exact);
+const judge = (audit: AuditCase): Judgment => judgmentOf(audit, last(audit), exact);
+
 describe('the next step of an audit', () => {
   it('asks the reference first, an independent peer second, the reference third', () => {
-    expect(nextStep(auditOf(), [reference, ...peers])).toMatchObject({ do: 'replay', judge: 'trusted' });
+    expect(next(auditOf(), [reference, ...peers])).toMatchObject({ do: 'replay', judge: 'trusted' });
     const second = auditOf({ replays: [done(1, 'reference')], seenBy: ['target', 'house'] });
-    expect(nextStep(second, [reference, ...peers])).toEqual({
+    expect(next(second, [reference, ...peers])).toEqual({
       do: 'replay',
       judge: 'peer',
       routing: { excludeOperators: ['house', 'target'] },
     });
     const third = auditOf({ replays: [done(1, 'reference'), done(2, 'p1', OTHER)] });
-    expect(nextStep(third, [reference, ...peers])).toMatchObject({ do: 'replay', judge: 'trusted' });
+    expect(next(third, [reference, ...peers])).toMatchObject({ do: 'replay', judge: 'trusted' });
   });
 
   it('never shows an input to an operator twice, nor to the target’s own', () => {
     const audit = auditOf({ seenBy: ['target', 'p1', 'p2'] });
-    expect(nextStep(audit, peers)).toMatchObject({ routing: { excludeOperators: ['p1', 'p2', 'target'] } });
-    expect(nextStep(auditOf({ seenBy: ['p1', 'p2', 'p3'] }), peers)).toEqual({ do: 'wait', forMs: 5_000 });
+    expect(next(audit, peers)).toMatchObject({ routing: { excludeOperators: ['p1', 'p2', 'target'] } });
+    expect(next(auditOf({ seenBy: ['p1', 'p2', 'p3'] }), peers)).toEqual({ do: 'wait', forMs: 5_000 });
   });
 
   it('takes turns between several references', () => {
     const second: Replayer = { ...reference, hotkey: 'another-reference' };
     const audit = auditOf({ replays: [done(1, 'reference')], seenBy: [] });
-    expect(nextStep(audit, [reference, second])).toMatchObject({ routing: { onlyHotkey: 'another-reference' } });
+    expect(next(audit, [reference, second])).toMatchObject({ routing: { onlyHotkey: 'another-reference' } });
   });
 
   it('waits while a replay is under way, and longer after each one that was lost', () => {
-    expect(nextStep(auditOf({ replays: [replay(1, {})] }), [reference])).toEqual({ do: 'wait' });
-    expect(nextStep(auditOf({ replays: [lost(1, 400)] }), [reference])).toEqual({ do: 'wait', forMs: 600 });
-    expect(nextStep(auditOf({ replays: [lost(1, 9_000), lost(2, 500)] }), [reference])).toEqual({
+    expect(next(auditOf({ replays: [replay(1, {})] }), [reference])).toEqual({ do: 'wait' });
+    expect(next(auditOf({ replays: [lost(1, 400)] }), [reference])).toEqual({ do: 'wait', forMs: 600 });
+    expect(next(auditOf({ replays: [lost(1, 9_000), lost(2, 500)] }), [reference])).toEqual({
       do: 'wait',
       forMs: 1_500,
     });
-    expect(nextStep(auditOf({ replays: [lost(1, 1_000)] }), [reference])).toMatchObject({ do: 'replay' });
+    expect(next(auditOf({ replays: [lost(1, 1_000)] }), [reference])).toMatchObject({ do: 'replay' });
     const eight = Array.from({ length: 8 }, (_, n) => lost(n + 1, 100_000));
-    expect(nextStep(auditOf({ replays: eight }), [reference])).toMatchObject({ verdict: { outcome: 'inconclusive' } });
+    expect(next(auditOf({ replays: eight }), [reference])).toMatchObject({ verdict: { outcome: 'inconclusive' } });
   });
 
   it('gives up on an audit that nobody can replay only when its epoch closes', () => {
-    expect(nextStep(auditOf(), [])).toEqual({ do: 'wait', forMs: 5_000 });
-    expect(nextStep(auditOf({ closing: true }), [])).toMatchObject({ verdict: { outcome: 'inconclusive' } });
+    expect(next(auditOf(), [])).toEqual({ do: 'wait', forMs: 5_000 });
+    expect(next(auditOf({ closing: true }), [])).toMatchObject({ verdict: { outcome: 'inconclusive' } });
+  });
+
+  it('shows the input of a private job to references only', () => {
+    const audit = auditOf({ private: true });
+    expect(next(audit, peers)).toEqual({ do: 'wait', forMs: 5_000 });
+    const disputed = auditOf({ private: true, replays: [done(1, 'reference')] });
+    expect(next(disputed, [reference, ...peers])).toMatchObject({ do: 'replay', judge: 'trusted' });
+    expect(next(auditOf({ private: true, closing: true }), peers)).toMatchObject({
+      verdict: { outcome: 'inconclusive' },
+    });
+  });
+
+  it('ends as inconclusive where results cannot be compared', () => {
+    const step = nextStep(auditOf(), [reference, ...peers], undefined);
+    expect(step).toMatchObject({ do: 'conclude', verdict: { outcome: 'inconclusive' } });
   });
 
   it('convicts on peers alone only when three agree against the target', () => {
     const two = auditOf({ replays: [done(1, 'p1'), done(2, 'p2')], seenBy: ['p1', 'p2'] });
-    expect(nextStep(two, peers)).toMatchObject({ do: 'replay', judge: 'peer' });
-    expect(lastVerdict(two)).toMatchObject({ outcome: 'inconclusive' });
+    expect(next(two, peers)).toMatchObject({ do: 'replay', judge: 'peer' });
+    expect(last(two)).toMatchObject({ outcome: 'inconclusive' });
     const three = auditOf({ replays: [done(1, 'p1'), done(2, 'p2'), done(3, 'p3')] });
-    expect(nextStep(three, peers)).toMatchObject({ verdict: { outcome: 'invalid' } });
-    expect(judgmentOf(three, lastVerdict(three)).evidence.kappa).toBe(DEMO_POLICY.audit.kappaQuorum);
+    expect(next(three, peers)).toMatchObject({ verdict: { outcome: 'invalid' } });
+    expect(judge(three).evidence.kappa).toBe(DEMO_POLICY.audit.kappaQuorum);
   });
 });
 
 describe('a judgment', () => {
   it('names what differs, from whose, and who confirmed it', () => {
     const audit = auditOf({ replays: [done(1, 'reference'), done(2, 'p1')] });
-    const { reason, evidence, replicas } = judgmentOf(audit, lastVerdict(audit));
+    const { reason, evidence, replicas } = judge(audit);
     expect(reason).toBe(
-      "image differs from the reference's: pixel hash bbbbbbbb… against aaaaaaaa… (confirmed by miner p1)",
+      "image differs from the reference's: pixel hash bbbbbbbb… against aaaaaaaa… (confirmed by an independent miner)",
     );
     expect(evidence.draw).toEqual({ why: 'draw', q: 0.1, u: '5', epoch: 1, policyVersion: DEMO_POLICY.version });
     expect(replicas).toEqual([]);
@@ -125,7 +147,7 @@ describe('a judgment', () => {
   it('finds a replica guilty that lied in favour of the target, and one that lied otherwise', () => {
     for (const lie of [CHEAT, OTHER]) {
       const audit = auditOf({ replays: [done(1, 'reference'), done(2, 'p1', lie), done(3, 'reference')] });
-      const { outcome, replicas } = judgmentOf(audit, lastVerdict(audit));
+      const { outcome, replicas } = judge(audit);
       expect(outcome).toBe('invalid');
       expect(replicas.map(({ target, outcome: fate }) => [target.hotkey, fate])).toEqual([['p1', 'invalid']]);
     }
@@ -133,7 +155,7 @@ describe('a judgment', () => {
 
   it('finds a lone peer guilty that all others, the target included, speak against', () => {
     const audit = auditOf({ result: HONEST, replays: [done(1, 'p1', CHEAT), done(2, 'p2'), done(3, 'p3')] });
-    const { outcome, replicas } = judgmentOf(audit, lastVerdict(audit));
+    const { outcome, replicas } = judge(audit);
     expect(outcome).toBe('inconclusive');
     expect(replicas.map(({ target }) => target.hotkey)).toEqual(['p1']);
   });
@@ -142,7 +164,7 @@ describe('a judgment', () => {
     const audit = auditOf({
       replays: [done(1, 'p1'), done(2, 'p2', OTHER), done(3, 'p3', imageResult('d'.repeat(64)))],
     });
-    const { outcome, replicas } = judgmentOf(audit, lastVerdict(audit));
+    const { outcome, replicas } = judge(audit);
     expect([outcome, replicas]).toEqual(['inconclusive', []]);
   });
 });

@@ -1,9 +1,7 @@
 /** What to do next about an audit. Pure: the caller reads the case, does the step, and asks again later. */
 import { decideVerdict, type Replay, type Verdict } from '@studio/shared/domain/audit-verdict';
 import type { RoutingRule } from '@studio/shared/domain/job';
-import { taskKind } from '@studio/shared/domain/task-kinds';
 import { finishedReplays, openReplays, type AuditCase, type Replayer } from './audit-case';
-import { comparatorNamed } from './comparators/by-name';
 import type { ResultComparator } from './comparators/result-comparator';
 
 export type Step =
@@ -26,12 +24,18 @@ const NOBODY_THERE_MS = 5_000;
 
 const INCOMPARABLE: Verdict = {
   outcome: 'inconclusive',
-  reason: 'Results of this engine are not comparable yet: it is not bit-equal across machines.',
+  reason: 'The results cannot be compared: there is no comparator for this kind and engine, or a file is gone.',
 };
 
-/** @param replayers miners that can be asked for this kind on this engine now. */
-export function nextStep(audit: AuditCase, replayers: readonly Replayer[]): Step {
-  const comparator = comparatorOf(audit);
+/**
+ * @param replayers miners that can be asked for this kind on this engine now.
+ * @param comparator of the case's results, as far as they are there; undefined where they cannot be compared.
+ */
+export function nextStep(
+  audit: AuditCase,
+  replayers: readonly Replayer[],
+  comparator: ResultComparator | undefined,
+): Step {
   if (!comparator) return { do: 'conclude', verdict: INCOMPARABLE };
   const verdict = verdictOn(audit, comparator, false);
   if (!isUndecided(verdict)) return { do: 'conclude', verdict };
@@ -47,13 +51,8 @@ export function nextStep(audit: AuditCase, replayers: readonly Replayer[]): Step
 }
 
 /** The verdict from the replays there are, for an audit whose time is up. */
-export function lastVerdict(audit: AuditCase): Verdict {
-  const comparator = comparatorOf(audit);
+export function lastVerdict(audit: AuditCase, comparator: ResultComparator | undefined): Verdict {
   return comparator ? verdictOn(audit, comparator, true) : INCOMPARABLE;
-}
-
-export function comparatorOf({ kind, engine }: AuditCase): ResultComparator | undefined {
-  return comparatorNamed(taskKind(kind, engine).comparator);
 }
 
 function isUndecided({ outcome }: Verdict): boolean {
@@ -105,7 +104,9 @@ function chooseTrusted(audit: AuditCase, replayers: readonly Replayer[]): Judge 
 }
 
 /** Any miner of an operator who has not seen this input. Which one, routing decides, as for every job. */
-function choosePeer({ operator, seenBy }: AuditCase, replayers: readonly Replayer[]): Judge | undefined {
+function choosePeer(audit: AuditCase, replayers: readonly Replayer[]): Judge | undefined {
+  if (audit.private) return undefined;
+  const { operator, seenBy } = audit;
   const excludeOperators = [...new Set([operator, ...seenBy])].sort();
   const eligible = replayers.some((peer) => !peer.trusted && !excludeOperators.includes(peer.operator));
   return eligible ? { judge: 'peer', routing: { excludeOperators } } : undefined;

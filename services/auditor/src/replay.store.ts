@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { HOUSE_CLIENT_ID } from '@studio/shared/contract/submit-job';
 import type { Engine, JobKind, RoutingRule } from '@studio/shared/domain/job';
+import { completePolicy } from '@studio/shared/domain/policy';
 import type { AuditCase, Replayer } from './audit-case';
 
 /** A miner that is there, and what it may be asked for. */
@@ -15,7 +16,7 @@ export class ReplayStore {
 
   /** Audits being replayed, and due ones up to `inFlight` in all, oldest first. */
   async dueCases(inFlight: number): Promise<AuditCase[]> {
-    return this.source.query(
+    return this.cases(
       `${CASES}
         WHERE a.id IN (
           (SELECT id FROM studio.audits WHERE state = 'replaying' AND due_at <= studio.now())
@@ -27,20 +28,24 @@ export class ReplayStore {
     );
   }
 
-  /** Undecided audits of epochs up to this one. */
+  /** Undecided audits of epochs up to this one; appeals take the time they need. */
   async undecidedCases(epoch: number, limit: number): Promise<AuditCase[]> {
-    return this.source.query(`${CASES} WHERE a.epoch <= $2 AND a.state <> 'decided' ORDER BY a.due_at, a.id LIMIT $3`, [
-      HOUSE_CLIENT_ID,
-      epoch,
-      limit,
-    ]);
+    return this.cases(
+      `${CASES} WHERE a.epoch <= $2 AND a.round = 1 AND a.state <> 'decided' ORDER BY a.due_at, a.id LIMIT $3`,
+      [HOUSE_CLIENT_ID, epoch, limit],
+    );
+  }
+
+  private async cases(sql: string, values: unknown[]): Promise<AuditCase[]> {
+    const rows: AuditCase[] = await this.source.query(sql, values);
+    return rows.map((row) => ({ ...row, policy: completePolicy(row.policy) }));
   }
 
   /** Every miner that is registered, with the kinds it is quarantined for in the open epoch. */
   async offeringMiners(): Promise<OfferingMiner[]> {
     return this.source.query(
       `SELECT m.hotkey, m.operator, m.trusted, m.offers,
-              array(SELECT DISTINCT q.kind FROM studio.quarantines q
+              array(SELECT DISTINCT q.kind FROM studio.standing_quarantines q
                       JOIN studio.epochs e ON e.state = 'open' AND e.epoch >= q.from_epoch AND e.epoch < q.until_epoch
                      WHERE q.hotkey = m.hotkey) AS quarantined
          FROM studio.miners m WHERE m.withdrawn_at IS NULL`,
@@ -118,11 +123,14 @@ const REPLAYS = `
    GROUP BY r.audit_id`;
 
 const CASES = `
-  SELECT a.id, a.why, a.suspicion, a.job_id AS "jobId", d.attempt_no AS "attemptNo", a.hotkey, a.operator, a.kind,
-         a.engine, a.epoch, p.body AS policy, d.q, d.u, j.input, j.result,
-         (e.state IS DISTINCT FROM 'open') AS closing,
+  SELECT a.id, a.round, a.why, a.suspicion, a.job_id AS "jobId", d.attempt_no AS "attemptNo", a.hotkey, a.operator, a.kind,
+         a.engine, a.epoch, p.body AS policy, d.q, d.u, j.input, j.result, j.private,
+         (a.round = 1 AND e.state IS DISTINCT FROM 'open') AS closing,
          array(SELECT DISTINCT t.operator FROM studio.attempts t
-                WHERE t.job_id = a.job_id OR t.job_id = ANY (replays.job_ids)) AS "seenBy",
+                WHERE t.job_id = a.job_id OR t.job_id IN (
+                  SELECT s.job_id FROM studio.audit_replays s JOIN studio.audits every ON every.id = s.audit_id
+                   WHERE every.job_id = a.job_id AND s.job_id IS NOT NULL)
+                   OR t.job_id = ANY (replays.job_ids)) AS "seenBy",
          COALESCE(replays.list, '[]') AS replays
     FROM studio.audits a
     JOIN studio.draws d ON d.job_id = a.job_id

@@ -1,13 +1,12 @@
 import { TEST_POLICY, openAuditGround, type AuditGround } from '@studio/shared/testing/audit-ground';
 import { imageResult, someInference, type JobToFinish } from '@studio/shared/testing/finished-jobs';
 import { StandInQuerier } from '@studio/shared/testing/stand-ins';
+import { replaysOn } from './audit.rig';
 import { CommitmentStore } from './commitment.store';
 import { DrawStore } from './draw.store';
 import { Intake } from './intake';
 import type { Evidence } from './judgment';
-import { ReplayStore } from './replay.store';
-import { Replays } from './replays';
-import { VerdictStore } from './verdict.store';
+import type { Replays } from './replays';
 
 interface VerdictRow {
   outcome: string;
@@ -30,14 +29,7 @@ describe('replays', () => {
   let replays: Replays;
   const quarantined = jest.fn();
 
-  const newReplays = (): Replays =>
-    new Replays(
-      new ReplayStore(ground.source),
-      new VerdictStore(ground.source),
-      ground.nats,
-      { info: () => undefined, warn: () => undefined },
-      { decided: () => undefined, quarantined },
-    );
+  const newReplays = (): Replays => replaysOn(ground, { quarantined });
   const verdictOf = async (jobId: string): Promise<VerdictRow | undefined> =>
     (await ground.query<VerdictRow>('SELECT * FROM studio.verdicts WHERE job_id = $1', [jobId]))[0];
   const finished = async (job: JobToFinish): Promise<string> => {
@@ -116,7 +108,7 @@ describe('replays', () => {
     const verdict = await verdictOf(job);
     expect(verdict?.outcome).toBe('invalid');
     expect(verdict?.reason).toBe(
-      "image differs from the reference's: pixel hash bbbbbbbb… against aaaaaaaa… (confirmed by miner peer)",
+      "image differs from the reference's: pixel hash bbbbbbbb… against aaaaaaaa… (confirmed by an independent miner)",
     );
     expect(verdict?.evidence.replays.map(({ judge, agrees }) => [judge, agrees])).toEqual([
       ['trusted', false],
@@ -193,8 +185,8 @@ describe('replays', () => {
     await first;
   });
 
-  it('says honestly that results of a diffusion engine cannot be compared yet', async () => {
-    const job = await finished({ hotkey: 'artist', engine: 'flux', result: HONEST });
+  it('says honestly that adapters of a diffusion engine cannot be compared yet', async () => {
+    const job = await finished({ hotkey: 'artist', engine: 'flux', kind: 'lora-training' });
     await settle();
     expect(await verdictOf(job)).toMatchObject({ outcome: 'inconclusive' });
     expect(querier.commands).toEqual([]);

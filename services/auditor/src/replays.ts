@@ -2,46 +2,35 @@
 import { randomUUID } from 'node:crypto';
 import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
-import { SUBJECTS } from '@studio/shared/contract/subjects';
-import type { SubmitJobCommand, SubmitJobReply } from '@studio/shared/contract/submit-job';
-import { isStudioError, type ErrorCode } from '@studio/shared/domain/errors';
-import { requestJson } from '@studio/shared/platform/nats';
+import type { SubmitJobCommand } from '@studio/shared/contract/submit-job';
 import { openReplays, type AuditCase, type Replayer, type ReplayRow } from './audit-case';
+import { requestJob } from './job-requests';
 import { lastVerdict, nextStep } from './next-step';
+import type { Comparators } from './comparators/comparators';
 import type { OfferingMiner, ReplayStore } from './replay.store';
 import type { VerdictStore } from './verdict.store';
 import { judgmentOf } from './judgment';
+import type { ResultComparator } from './comparators/result-comparator';
 
 /** Replays under way at a time. More would not end sooner: references have few slots, and every pass reads them all. */
 const REPLAYS_IN_FLIGHT = 256;
 /** Audits handled at a time; beyond the pool's connections they would only queue there. */
 const CONCURRENCY = 4;
-/** A submit is one insert at the querier. */
-const SUBMIT_TIMEOUT_MS = 5_000;
-
-/** Refusals that repeating the same request will not change; anything else is tried again. */
-const FINAL_REFUSALS: ReadonlySet<ErrorCode> = new Set([
-  'INVALID_INPUT',
-  'UNKNOWN_KIND',
-  'IMAGE_UNREADABLE',
-  'LORA_UNREADABLE',
-  'UNSUPPORTED_URL',
-  'NO_ELIGIBLE_MINER',
-  'NOT_FOUND',
-  'IDEMPOTENCY_MISMATCH',
-]);
 
 export interface ReplayEvents {
   /** A verdict was written. */
   decided: () => void;
   /** A miner was quarantined. */
   quarantined: () => void;
+  /** A verdict was corrected: restorations wait in the outbox, a quarantine may have ended. */
+  corrected: () => void;
 }
 
 export class Replays {
   constructor(
     private readonly store: ReplayStore,
     private readonly verdicts: VerdictStore,
+    private readonly comparators: Pick<Comparators, 'of'>,
     private readonly nats: NatsConnection,
     private readonly log: Pick<Logger, 'info' | 'warn'>,
     private readonly events: ReplayEvents,
@@ -58,22 +47,34 @@ export class Replays {
   /** Ends every undecided audit of epochs up to this one with what is known. @returns how many there were. */
   async conclude(epoch: number): Promise<number> {
     const cases = await this.store.undecidedCases(epoch, REPLAYS_IN_FLIGHT);
-    await this.forEach(cases, (audit) => this.decide(audit, lastVerdict(audit)));
+    await this.forEach(cases, async (audit) => {
+      const comparator = await this.comparators.of(audit);
+      await this.decide(audit, lastVerdict(audit, comparator), comparator);
+    });
     return cases.length;
   }
 
   private async advance(audit: AuditCase, replayers: readonly Replayer[]): Promise<void> {
-    const step = nextStep(audit, replayers);
-    if (step.do === 'conclude') return this.decide(audit, step.verdict);
+    const comparator = await this.comparators.of(audit);
+    const step = nextStep(audit, replayers, comparator);
+    if (step.do === 'conclude') return this.decide(audit, step.verdict, comparator);
     if (step.do === 'replay') return this.ask(audit, step);
     if (step.forMs !== undefined) await this.store.postpone(audit.id, step.forMs);
     const unanswered = openReplays(audit.replays).filter((replay) => replay.jobId === null);
     for (const replay of unanswered) await this.submit(audit, replay);
   }
 
-  private async decide(audit: AuditCase, verdict: ReturnType<typeof lastVerdict>): Promise<void> {
-    const recorded = await this.verdicts.record(judgmentOf(audit, verdict));
+  private async decide(
+    audit: AuditCase,
+    verdict: ReturnType<typeof lastVerdict>,
+    comparator: ResultComparator | undefined,
+  ): Promise<void> {
+    const recorded = await this.verdicts.record(judgmentOf(audit, verdict, comparator));
     if (!recorded) return;
+    if (recorded.corrected) {
+      this.log.info({ job: audit.jobId, miner: audit.hotkey, ...recorded.corrected }, 'an appeal was right');
+      this.events.corrected();
+    }
     if (recorded.quarantined.length > 0) {
       this.log.warn({ miners: recorded.quarantined }, 'quarantined');
       this.events.quarantined();
@@ -93,16 +94,10 @@ export class Replays {
   private async submit(audit: AuditCase, { requestKey, routing }: Pick<ReplayRow, 'requestKey' | 'routing'>) {
     const { kind, engine, input } = audit;
     const command: SubmitJobCommand = { idempotencyKey: requestKey, kind, engine, input, routing };
-    try {
-      const { jobId } = await requestJson<SubmitJobReply>(this.nats, SUBJECTS.submitJob.subject, command, {
-        timeoutMs: SUBMIT_TIMEOUT_MS,
-      });
-      await this.store.replaySubmitted(requestKey, jobId);
-    } catch (error) {
-      if (!isStudioError(error) || !FINAL_REFUSALS.has(error.code)) throw error;
-      this.log.warn({ err: error, audit: audit.id }, 'replay refused');
-      await this.store.replayRefused(requestKey, `${error.code}: ${error.message}`);
-    }
+    const reply = await requestJob(this.nats, command);
+    if ('jobId' in reply) return this.store.replaySubmitted(requestKey, reply.jobId);
+    this.log.warn({ audit: audit.id, ...reply }, 'replay refused');
+    await this.store.replayRefused(requestKey, reply.refusal);
   }
 
   /** All are tried; the first failure is thrown afterwards, so that the sweeper pauses. */

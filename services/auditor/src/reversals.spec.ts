@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { awardId, reversalId } from './ledger-entries';
-import { reversalsDue, type Conviction, type OpenAward } from './reversals';
+import { reversalsDue, type Conviction, type OpenAward, type Reversal } from './reversals';
 
 const award = (jobId: string, fields: Partial<OpenAward> = {}): OpenAward => ({
   jobId,
@@ -20,13 +20,14 @@ const conviction = (jobId: string, fields: Partial<Conviction> = {}): Conviction
   reason: 'image differs',
   ...fields,
 });
-const jobs = (entries: { jobId: string }[]): string[] => entries.map(({ jobId }) => jobId);
+const jobs = (reversals: readonly Reversal[]): string[] => reversals.map(({ entry }) => entry.jobId);
 const none = new Map<string, string>();
 
 describe('reversals at a close', () => {
   it('takes back exactly what the award gave, in the award’s epoch', () => {
-    const [entry] = reversalsDue([award('a', { compared: true })], [conviction('a')], none);
-    expect(entry).toEqual({
+    const [reversal] = reversalsDue([award('a', { compared: true })], [conviction('a')], none);
+    expect(reversal?.conviction).toBe('a');
+    expect(reversal?.entry).toEqual({
       id: reversalId('a'),
       type: 'reversal',
       hotkey: 'miner',
@@ -52,6 +53,7 @@ describe('reversals at a close', () => {
     expect(reversalsDue(awards, [conviction('bad', { q: 0.1 })], none)).toHaveLength(31);
     expect(reversalsDue(awards, [conviction('bad', { q: 0.1, kappa: 0.51 })], none)).toHaveLength(60);
     expect(reversalsDue(awards, [conviction('bad', { q: null })], none)).toHaveLength(4);
+    expect(reversalsDue(awards, [conviction('bad', { q: 0 })], none)).toHaveLength(61);
   });
 
   it('gives each conviction neighbours of its own', () => {
@@ -70,7 +72,8 @@ describe('reversals at a close', () => {
   it('takes everything from a quarantined miner, each under the nearest reason', () => {
     const awards = [award('bad', { compared: true }), ...['n1', 'n2', 'n3', 'n4'].map((id) => award(id))];
     const entries = reversalsDue(awards, [conviction('bad')], new Map([['miner', 'too many failures']]));
-    expect(entries.map(({ reason }) => reason.split(':')[0])).toEqual([
+    expect(entries.map(({ conviction: because }) => because)).toEqual(['bad', 'bad', 'bad', 'bad', null]);
+    expect(entries.map(({ entry }) => entry.reason.split(':')[0])).toEqual([
       'audit',
       'neighbour of invalid job bad',
       'neighbour of invalid job bad',

@@ -3,6 +3,12 @@ import { nearest, neighbourReversals } from '@studio/shared/domain/audit-samplin
 import type { LedgerEntryMessage } from '@studio/shared/contract/ledger';
 import { reversalEntry, type EntrySubject } from './ledger-entries';
 
+/** A reversal, and the job whose invalid verdict brought it; null for quarantine. */
+export interface Reversal {
+  entry: LedgerEntryMessage;
+  conviction: string | null;
+}
+
 /** An award that is neither final nor reversed at an earlier close. */
 export interface OpenAward extends EntrySubject {
   /** When the job finished, in ms. */
@@ -29,8 +35,8 @@ export function reversalsDue(
   awards: readonly OpenAward[],
   convictions: readonly Conviction[],
   quarantined: ReadonlyMap<string, string>,
-): LedgerEntryMessage[] {
-  const reasons = new Map<string, string>();
+): Reversal[] {
+  const reasons = new Map<string, Reason>();
   const byJob = new Map(awards.map((award) => [award.jobId, award]));
   const due = convictions
     .flatMap((conviction) => {
@@ -38,31 +44,39 @@ export function reversalsDue(
       return award ? [{ ...conviction, award }] : [];
     })
     .sort((a, b) => a.award.at - b.award.at || (a.jobId < b.jobId ? -1 : 1));
-  for (const { jobId, reason } of due) reasons.set(jobId, `audit: ${reason}`);
+  for (const { jobId, reason } of due) reasons.set(jobId, { text: `audit: ${reason}`, conviction: jobId });
   for (const conviction of due) {
     for (const { jobId } of neighboursOf(conviction, awards, reasons)) {
-      reasons.set(jobId, `neighbour of invalid job ${conviction.jobId}: unaudited, and near it in time`);
+      const text = `neighbour of invalid job ${conviction.jobId}: unaudited, and near it in time`;
+      reasons.set(jobId, { text, conviction: conviction.jobId });
     }
   }
   for (const { jobId, hotkey } of awards) {
     const why = quarantined.get(hotkey);
-    if (why !== undefined && !reasons.has(jobId)) reasons.set(jobId, `quarantined: ${why}`);
+    if (why !== undefined && !reasons.has(jobId)) reasons.set(jobId, { text: `quarantined: ${why}`, conviction: null });
   }
   return [...reasons]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .flatMap(([jobId, reason]) => {
+    .flatMap(([jobId, { text, conviction }]) => {
       const award = byJob.get(jobId);
-      return award ? [reversalEntry(award, reason)] : [];
+      return award ? [{ entry: reversalEntry(award, text), conviction }] : [];
     });
+}
+
+interface Reason {
+  text: string;
+  conviction: string | null;
 }
 
 function neighboursOf(
   { award, q, kappa }: Conviction & { award: OpenAward },
   awards: readonly OpenAward[],
-  taken: ReadonlyMap<string, string>,
+  taken: ReadonlyMap<string, Reason>,
 ): OpenAward[] {
   const candidates = awards.filter(
     (other) => other.hotkey === award.hotkey && other.kind === award.kind && !other.compared && !taken.has(other.jobId),
   );
-  return nearest(candidates, award.at, neighbourReversals(q ?? 1, kappa));
+  // Nothing was drawn and the audit was forced: no count of hidden failures can be estimated, so all that is unaudited falls.
+  const count = q === 0 ? candidates.length : neighbourReversals(q ?? 1, kappa);
+  return nearest(candidates, award.at, count);
 }

@@ -1,13 +1,17 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
+import { EPOCH_CLOSE_LOCK } from '@studio/shared/database/locks';
 import { isQuarantined, step } from '@studio/shared/domain/cusum';
 import type { Policy } from '@studio/shared/domain/policy';
 import { JOB_KINDS } from '@studio/shared/domain/task-kinds';
+import { correctVerdicts, type Corrected } from './correction.store';
 import type { Judgment } from './judgment';
 
 export interface Recorded {
   /** Hotkeys that the verdict, or its replicas', put into quarantine. */
   quarantined: string[];
+  /** An appeal that was right. */
+  corrected: Corrected | null;
 }
 
 /**
@@ -20,6 +24,8 @@ export class VerdictStore {
   /** @returns undefined when the audit already has its verdict: another replica was first, and its verdict stands. */
   async record(judgment: Judgment): Promise<Recorded | undefined> {
     return this.source.transaction(async (tx) => {
+      // First, as an amnesty takes it: the two never wait for each other.
+      if (judgment.round === 2) await tx.query('SELECT pg_advisory_xact_lock($1)', [EPOCH_CLOSE_LOCK]);
       const open: unknown[] = await tx.query(
         `SELECT 1 FROM studio.audits WHERE id = $1 AND state <> 'decided' FOR UPDATE`,
         [judgment.auditId],
@@ -29,18 +35,27 @@ export class VerdictStore {
       const cases = [{ ...judgment, auditId: judgment.auditId }];
       for (const replica of judgment.replicas) {
         const auditId = await addReplicaAudit(tx, replica, judgment.auditId);
-        if (auditId) cases.push({ ...replica, auditId, policy: judgment.policy, replicas: [] });
+        if (auditId) cases.push({ ...replica, auditId, round: 1, policy: judgment.policy, replicas: [] });
       }
       // By hotkey, as every writer of the miners' records takes them: no two transactions wait for each other.
       cases.sort((a, b) => (a.target.hotkey < b.target.hotkey ? -1 : 1));
       const quarantined: string[] = [];
       for (const one of cases) {
         await insertVerdict(tx, one);
-        if (await remember(tx, one)) quarantined.push(one.target.hotkey);
+        // An appeal is no further sample of its miner: it corrects the first verdict, or nothing.
+        if (one.round === 1 && (await remember(tx, one))) quarantined.push(one.target.hotkey);
       }
-      return { quarantined };
+      return { quarantined, corrected: await correctFirst(tx, judgment) };
     });
   }
+}
+
+/** An appeal's valid verdict takes back the invalid one of the first round. */
+async function correctFirst(tx: EntityManager, judgment: Judgment): Promise<Corrected | null> {
+  const { round, outcome, auditId, target, policy, reason } = judgment;
+  if (round === 1 || outcome !== 'valid') return null;
+  const cause = { type: 'appeal' as const, id: auditId, reason };
+  return correctVerdicts(tx, cause, 'v.job_id = $4', [target.jobId], policy);
 }
 
 /** A replica's audit is born decided: the comparison it failed is the audit. Undefined when it has one already. */
@@ -53,7 +68,7 @@ async function addReplicaAudit(
     `INSERT INTO studio.audits (id, job_id, hotkey, operator, kind, engine, epoch, why, state, due_at, suspicion)
      SELECT $1, d.job_id, d.hotkey, d.operator, d.kind, d.engine, d.epoch, 'replica', 'decided', studio.now(), $3
        FROM studio.draws d WHERE d.job_id = $2
-     ON CONFLICT (job_id) DO NOTHING RETURNING id`,
+     ON CONFLICT (job_id, round) DO NOTHING RETURNING id`,
     [uuidv7(), target.jobId, JSON.stringify({ replicaOf, digest: evidence.digest })],
   );
   return rows[0]?.id;
@@ -118,7 +133,7 @@ async function quarantine(
   const added: unknown[] = await tx.query(
     `INSERT INTO studio.quarantines (id, hotkey, kind, from_epoch, until_epoch, reason)
      SELECT n.id, $1, n.kind, $2::int, $2::int + $3::int, $4 FROM unnest($5::uuid[], $6::text[]) AS n(id, kind)
-      WHERE NOT EXISTS (SELECT 1 FROM studio.quarantines q WHERE q.hotkey = $1 AND q.until_epoch > $2::int)
+      WHERE NOT EXISTS (SELECT 1 FROM studio.standing_quarantines q WHERE q.hotkey = $1 AND q.until_epoch > $2::int)
      RETURNING id`,
     [hotkey, epoch, quarantineEpochs, reason, JOB_KINDS.map(() => uuidv7()), [...JOB_KINDS]],
   );

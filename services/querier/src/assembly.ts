@@ -89,9 +89,9 @@ function assembleMinerSide(env: QuerierEnv, needs: MinerSideNeeds) {
   const atMinerNews: (() => void)[] = [];
   const onFree = (): void => atMinerNews.forEach((listener) => listener());
   const directory: MinerDirectory = new MinerDirectory(askRegistry(nats), log, onFree, (hotkey) =>
-    owners.isBlocked(hotkey),
+    owners.isBlocked(hotkey) && false,
   );
-  const owners: AddressOwners = new AddressOwners(directory, measurements, log);
+  const owners: AddressOwners = new AddressOwners(directory, measurements, log, samples);
   const policy = () => policies.latest.routing;
   const { board: turns, sweeper: holds } = shareTurns({ redis, db, directory, policy, onFree, log });
   return { samples, egress, dialectOf, atMinerNews, directory, owners, turns, holds };
@@ -161,11 +161,12 @@ export type Api = ReturnType<typeof assembleApi>;
 /** The doors for clients, callbacks and the auditor. */
 export function assembleApi(env: QuerierEnv, parts: Parts) {
   const { db, nats, jobs, urls, artifacts, checks, rows, results, intake, finishedHint, stalled, log } = parts;
-  const { directory, dialectOf, turns } = parts;
+  const { directory, dialectOf, turns, hedges } = parts;
   const views = new JobViews(env.PUBLIC_URL, urls);
   const finished = new FinishedWatch(jobs, log);
   const afterRefusal = (target: CallbackTarget): void => {
-    turns.settle(target, 'failed');
+    const { kind, engine, timeoutMs, sinceSentUs } = target;
+    turns.settle(target, 'failed', { restMs: hedges.restMs(kind, engine, timeoutMs, sinceSentUs / 1_000) });
     publishHint(nats, jobReadySubject(target.kind), {});
   };
   return {

@@ -23,8 +23,9 @@ export function afterResult(attempts: readonly ClosedAttempt[], parts: AttemptEn
   }
 }
 
-function rewardWinner(attempt: ClosedAttempt, { turns }: AttemptEndsParts): void {
-  turns.settle(attempt, 'success');
+function rewardWinner(attempt: ClosedAttempt, { turns, hedges }: AttemptEndsParts): void {
+  const { kind, engine, timeoutMs, rawMs } = attempt;
+  turns.settle(attempt, 'success', { isSlow: hedges.isSlow(kind, engine, timeoutMs, rawMs ?? 0) });
   if (attempt.lora !== null) turns.holds(attempt.hotkey, attempt.lora);
 }
 

@@ -6,6 +6,7 @@ import type { Logger } from '@studio/shared/platform/logger';
 import { Sweeper } from '@studio/shared/platform/sweeper';
 import type { PolicyStore } from './policy.store';
 import type { LatestResultsRow, ResultStore } from './result.store';
+import { isSlow, restMs } from './routing/usual-times';
 
 /** A kind's latencies change with its miners and inputs, not from second to second. */
 const REFRESH_MS = 10_000;
@@ -39,6 +40,15 @@ export class Hedges {
   /** Milliseconds after an attempt's send at which it counts as slow. */
   afterMs(kind: JobKind, engine: Engine, timeoutMs: number): number {
     return hedgeAfterMs(timeoutMs, this.latest.get(key(kind, engine)), this.policy);
+  }
+
+  /** As long as the slot of a turn rests that brought nothing after `elapsedMs`. */
+  restMs(kind: JobKind, engine: Engine, timeoutMs: number, elapsedMs: number): number {
+    return restMs(timeoutMs, elapsedMs, this.latest.get(key(kind, engine)), this.policy);
+  }
+
+  isSlow(kind: JobKind, engine: Engine, timeoutMs: number, rawMs: number): boolean {
+    return isSlow(timeoutMs, rawMs, this.latest.get(key(kind, engine)), this.policy);
   }
 
   /** One more job was started. */

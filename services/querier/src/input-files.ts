@@ -1,4 +1,5 @@
 /** The files behind `image_url` and `lora_url`. Nothing is ever fetched: they come with the request, or were uploaded. */
+import { ARTIFACT_SCHEME } from '@studio/shared/contract/submit-job';
 import type { Engine, ImageRef, LoraRef } from '@studio/shared/domain/job';
 import type { ArtifactStore } from '@studio/shared/platform/artifacts';
 import type { ArtifactRows } from './artifact.store';
@@ -28,7 +29,10 @@ export class ClientFiles implements InputFiles {
   }
 
   async lora(url: string, engine: Engine, path: string): Promise<LoraRef> {
-    const sha256 = this.urls.parse(url, path);
+    return this.storedLora(this.urls.parse(url, path), engine, path);
+  }
+
+  async storedLora(sha256: string, engine: Engine, path: string): Promise<LoraRef> {
     const row = await this.rows.find(sha256);
     if (!row) throw fieldError('NOT_FOUND', path, 'no such file is stored any more: upload it again');
     const { facts, ...ref } = row;
@@ -45,6 +49,18 @@ export class ClientFiles implements InputFiles {
     if (!bytes) throw fieldError('NOT_FOUND', path, 'no such file is stored any more: upload it again');
     return bytes;
   }
+}
+
+/** For the auditor's requests: they also name a LoRA by its hash. Only links that we signed open a file to a client. */
+export function houseFiles(files: InputFiles): InputFiles {
+  return {
+    image: (url, resolution, path) => files.image(url, resolution, path),
+    storedLora: (sha256, engine, path) => files.storedLora(sha256, engine, path),
+    lora: (url, engine, path) =>
+      url.startsWith(ARTIFACT_SCHEME)
+        ? files.storedLora(url.slice(ARTIFACT_SCHEME.length), engine, path)
+        : files.lora(url, engine, path),
+  };
 }
 
 /** `data:image/png;base64,…`. The declared type is not believed: the first bytes decide. */

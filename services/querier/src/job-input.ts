@@ -25,28 +25,34 @@ export interface InputFiles {
   image(url: string, resolution: number, path: string): Promise<ImageRef>;
   /** @throws StudioError LORA_UNREADABLE, UNSUPPORTED_URL, URL_EXPIRED, NOT_FOUND naming `path` */
   lora(url: string, engine: Engine, path: string): Promise<LoraRef>;
+  /** The same for a LoRA that is named by its SHA-256. @throws StudioError LORA_UNREADABLE, NOT_FOUND naming `path` */
+  storedLora(sha256: string, engine: Engine, path: string): Promise<LoraRef>;
 }
 
 /** A request whose every field is known to be right; only its files are still to be looked at. */
 export interface JobPlan {
   task: TaskKind;
+  /** Audited by references only. */
+  private: boolean;
   resolve(files: InputFiles): Promise<JobInput>;
 }
 
 /** @throws StudioError INVALID_INPUT, UNKNOWN_KIND */
 export function planJob(body: unknown): JobPlan {
-  const { kind, engine, input } = validated(SubmitJobBody, body);
+  const { kind, engine, input, private: isPrivate = false } = validated(SubmitJobBody, body);
   const task = findTaskKind(kind, engine);
   if (!task) {
     const known = TASK_KINDS.map((item) => `${item.kind} on ${item.engine}`).join(', ');
     throw fieldError('UNKNOWN_KIND', 'kind', `${kind} does not exist on ${engine}: choose one of ${known}`);
   }
-  return kind === 'lora-training'
-    ? planTraining(task, validated(TrainingRequest, input, 'input'))
-    : planInference(task, validated(InferenceRequest, input, 'input'));
+  const plan =
+    kind === 'lora-training'
+      ? planTraining(task, validated(TrainingRequest, input, 'input'))
+      : planInference(task, validated(InferenceRequest, input, 'input'));
+  return { task, private: isPrivate, ...plan };
 }
 
-function planTraining(task: TaskKind, request: TrainingRequest): JobPlan {
+function planTraining(task: TaskKind, request: TrainingRequest): Pick<JobPlan, 'resolve'> {
   const defaults = DEFAULTS[task.engine];
   const { resolution = defaults.resolution, steps = defaults.steps, rank = defaults.rank } = request;
   const seed = request.seed ?? randomSeed();
@@ -55,10 +61,10 @@ function planTraining(task: TaskKind, request: TrainingRequest): JobPlan {
     const image = await files.image(request.image_url, resolution, 'input.image_url');
     return { image, resolution, steps, rank, seed };
   };
-  return { task, resolve };
+  return { resolve };
 }
 
-function planInference(task: TaskKind, request: InferenceRequest): JobPlan {
+function planInference(task: TaskKind, request: InferenceRequest): Pick<JobPlan, 'resolve'> {
   const defaults = DEFAULTS[task.engine];
   const { prompt, width = defaults.side, height = defaults.side, num_images: numImages = DEFAULT_NUM_IMAGES } = request;
   const { lora_scale: loraScale = DEFAULT_LORA_SCALE, warp = DEFAULT_WARP } = request;
@@ -71,7 +77,7 @@ function planInference(task: TaskKind, request: InferenceRequest): JobPlan {
     const lora = await files.lora(request.lora_url, task.engine, 'input.lora_url');
     return { lora, prompt, width, height, seed, loraScale, warp, numImages };
   };
-  return { task, resolve };
+  return { resolve };
 }
 
 const LIMIT_OF = { width: 'side', height: 'side', num_images: 'numImages' } as const;

@@ -193,7 +193,7 @@ export class JobRun {
     const { hotkey, attemptNo } = attempt;
     const blame = this.blame(attempt, state, fault);
     Object.assign(attempt, { state, blame, reason });
-    this.parts.turns.settle(holdOf(this.job, attempt), holdEnd(attempt, fault));
+    this.parts.turns.settle(holdOf(this.job, attempt), holdEnd(attempt, fault), { restMs: this.restMs(attempt) });
     this.parts.count.ended(attempt, this.job);
     if (blame !== 'miner') this.passedOver.add(hotkey);
     const othersOpen = this.flights.size + this.parked.length > 0;
@@ -211,6 +211,13 @@ export class JobRun {
     if (fault === 'connection') reach.failed(attempt.operator);
     else if (state !== 'timeout') reach.answered(attempt.operator);
     return blameOf(fault, reach.witness(attempt.operator));
+  }
+
+  /** A turn that brought nothing takes the time of one that did: who refused the long jobs would have time for more short ones. */
+  private restMs(attempt: AttemptRecord): number {
+    const { kind, engine, timeoutMs } = this.job;
+    const isWasted = attempt.state === 'busy' || attempt.blame === 'miner';
+    return isWasted ? this.parts.hedges.restMs(kind, engine, timeoutMs, this.elapsedMs(attempt)) : 0;
   }
 
   private nextMove({ state, blame }: AttemptRecord): NextMove {

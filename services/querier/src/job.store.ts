@@ -26,6 +26,8 @@ export interface NewJob {
   engine: Engine;
   input: JobInput;
   routing: RoutingRule;
+  /** Audited by references only. */
+  private: boolean;
   timeoutMs: number;
 }
 
@@ -228,12 +230,12 @@ export class JobStore {
            SELECT 1 FROM studio.jobs WHERE state = 'queued' AND wake_at <= studio.now()
             LIMIT ${MAX_QUEUE_POSITION}) waiting)
        INSERT INTO studio.jobs AS j (id, client_id, idempotency_key, request_hash, kind, engine, input, routing,
-                                     timeout_ms, deadline_at)
+                                     private, timeout_ms, deadline_at)
        SELECT g."id", g."clientId", g."idempotencyKey", decode(g."requestHash", 'hex'), g."kind", g."engine",
-              g."input", g."routing", g."timeoutMs",
+              g."input", g."routing", g."private", g."timeoutMs",
               studio.now() + ${DEADLINE_TIMEOUTS} * g."timeoutMs" * interval '1 ms'
          FROM jsonb_to_recordset($1::jsonb) AS g("id" uuid, "clientId" uuid, "idempotencyKey" text, "requestHash" text,
-              "kind" text, "engine" text, "input" jsonb, "routing" jsonb, "timeoutMs" int)
+              "kind" text, "engine" text, "input" jsonb, "routing" jsonb, "private" boolean, "timeoutMs" int)
        ON CONFLICT DO NOTHING
        RETURNING j.id, j.created_at AS "createdAt", j.deadline_at AS "deadlineAt",
                  (SELECT jobs FROM ahead) AS "queuePosition"`,

@@ -33,6 +33,13 @@ describe('readMinerResult', () => {
     expect(result.files.get('image_0')?.equals(image)).toBe(true);
   });
 
+  it.each(['Multipart/Form-Data; boundary=edge', 'multipart/form-data;charset=utf-8; boundary="edge"'])(
+    'reads a form that calls itself %s',
+    async (type) => {
+      await expect(readMinerResult(pieces(form, 4_096), type, EXPECTED)).resolves.toMatchObject({ manifest: MANIFEST });
+    },
+  );
+
   it.each([
     ['ends in the middle of a part', form.subarray(0, form.length - 20_000)],
     ['ends before its first part', Buffer.from('nothing of the kind')],

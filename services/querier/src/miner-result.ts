@@ -54,7 +54,8 @@ export async function readMinerResult(
   contentType: string | undefined,
   expected: ExpectedFiles,
 ): Promise<MinerResult> {
-  if (!contentType?.startsWith('multipart/form-data')) {
+  // Whatever its case: RFC 9110.
+  if (!contentType?.toLowerCase().startsWith('multipart/form-data')) {
     throw new ResultRefused('the result is not multipart/form-data');
   }
   const { names, maxBytesEach } = expected;

@@ -64,7 +64,8 @@ export class NextMiner {
 
   private choose(job: ClaimedJob, passedOver: ReadonlySet<string>): TurnCandidate | undefined {
     const candidates = this.candidates(job).filter(({ hotkey }) => !passedOver.has(hotkey));
-    return chooseMiner(candidates, exclusionsOf(job), Date.now(), this.parts.policy().routing);
+    const preferred = job.attemptNo === 0 ? job.routing.firstHotkey : undefined;
+    return chooseMiner(candidates, exclusionsOf(job), Date.now(), this.parts.policy().routing, preferred);
   }
 
   private async record(job: ClaimedJob, chosen: TurnCandidate, hold: SlotHold, hedge: boolean): Promise<Opened> {

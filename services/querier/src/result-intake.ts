@@ -4,6 +4,7 @@ import { imagePart, LORA_PART } from '@studio/shared/contract/miner-job';
 import type { MinerReceipt } from '@studio/shared/contract/receipt';
 import { netLatencyUs, networkCreditUs, type NetworkPath } from '@studio/shared/domain/latency';
 import type { ArtifactStore } from '@studio/shared/platform/artifacts';
+import { isOverdriven } from './checks/blank';
 import type { CheckPool } from './checks/check-pool';
 import type { CleanImage } from './checks/image-check';
 import type { MeasurementStore } from './measurement.store';
@@ -33,6 +34,13 @@ export interface Timing {
 export type IntakeOutcome =
   { type: 'accepted' } | { type: 'late' } | { type: 'refused'; state: 'invalid' | 'failed'; reason: string };
 
+interface Stored {
+  result: JobResult;
+  artifacts: ArtifactRow[];
+  /** What the result is made of, as the network credit counts it: pictures as we encode them, LoRAs by their tensors alone. */
+  canonicalBytes: number;
+}
+
 export const IMAGE_TYPE = 'image/png';
 export const LORA_TYPE = 'application/octet-stream';
 
@@ -54,9 +62,9 @@ export class ResultIntake {
       return { type: 'refused', state: 'failed', reason: `the miner gave up${why ? `: ${why}` : ''}` };
     }
     try {
-      const { result, artifacts } = await this.checkAndStore(subject, sent.files);
+      const { result, artifacts, canonicalBytes } = await this.checkAndStore(subject, sent.files);
       const accepted = await this.results.accept({
-        ...(await this.measure(subject, artifacts, timing)),
+        ...(await this.measure(subject, canonicalBytes, timing)),
         result,
         artifacts,
         receipt,
@@ -70,14 +78,14 @@ export class ResultIntake {
 
   private async measure(
     { jobId, attemptNo, hotkey, timeoutMs }: ResultSubject,
-    artifacts: readonly ArtifactRow[],
+    canonicalBytes: number,
     { rawUs, freshTls, void: spoiled }: Timing,
   ): Promise<Omit<AcceptedResult, 'result' | 'artifacts' | 'receipt'>> {
     const raw = Math.max(0, Math.round(rawUs));
     const network: Omit<NetworkPath, 'tMaxMs'> = {
       rttMinUs: await this.measurements.rttMinUs(hotkey),
       freshTls,
-      canonicalBytes: artifacts.reduce((sum, { bytes }) => sum + bytes, 0),
+      canonicalBytes,
     };
     const creditUs = networkCreditUs({ ...network, tMaxMs: timeoutMs });
     const netUs = netLatencyUs(raw, creditUs);
@@ -85,35 +93,33 @@ export class ResultIntake {
   }
 
   /** @throws ResultRefused with the first thing that is wrong. */
-  private checkAndStore(
-    { kind, engine, input }: ResultSubject,
-    files: ReadonlyMap<string, Buffer>,
-  ): Promise<{ result: JobResult; artifacts: ArtifactRow[] }> {
+  private checkAndStore({ kind, engine, input }: ResultSubject, files: ReadonlyMap<string, Buffer>): Promise<Stored> {
     return kind === 'lora-training'
       ? this.storeLora(engine, input as TrainingInput, part(files, LORA_PART))
-      : this.storeImages(input as InferenceInput, files);
+      : this.storeImages(engine, input as InferenceInput, files);
   }
 
   private async storeLora(
     engine: ResultSubject['engine'],
     { rank, resolution }: TrainingInput,
     bytes: Buffer,
-  ): Promise<{ result: JobResult; artifacts: ArtifactRow[] }> {
+  ): Promise<Stored> {
     const checked = await this.checks.lora(bytes, { engine, rank, resolution });
     if (!checked.ok) throw new ResultRefused(checked.reason);
     const ref = await this.artifacts.put(bytes, { contentType: LORA_TYPE, maxBytes: bytes.byteLength });
     const lora = { ...ref, rank, tensorHash: checked.value.tensorHash };
-    return { result: { lora }, artifacts: [{ ...ref, facts: { ...checked.value } }] };
+    const artifacts = [{ ...ref, facts: { ...checked.value } }];
+    return { result: { lora }, artifacts, canonicalBytes: bytes.byteLength - headerBytes(bytes) };
   }
 
   private async storeImages(
-    { numImages, width, height }: InferenceInput,
+    engine: ResultSubject['engine'],
+    { numImages, width, height, loraScale }: InferenceInput,
     files: ReadonlyMap<string, Buffer>,
-  ): Promise<{ result: JobResult; artifacts: ArtifactRow[] }> {
+  ): Promise<Stored> {
+    const expected = { width, height, overdriven: isOverdriven(engine, loraScale) };
     const checked = await Promise.all(
-      Array.from({ length: numImages }, (_, index) =>
-        this.checks.image(part(files, imagePart(index)), { width, height }),
-      ),
+      Array.from({ length: numImages }, (_, index) => this.checks.image(part(files, imagePart(index)), expected)),
     );
     const clean = checked.map((image, index) => {
       if (image.ok) return image.value;
@@ -121,17 +127,24 @@ export class ResultIntake {
     });
     // All are checked before any is stored: a refused result leaves nothing behind.
     const stored = await Promise.all(clean.map((image) => storeImage(this.artifacts, image)));
-    return { result: { images: stored.map(({ image }) => image) }, artifacts: stored.map(({ row }) => row) };
+    const artifacts = stored.map(({ row }) => row);
+    const canonicalBytes = artifacts.reduce((sum, { bytes: size }) => sum + size, 0);
+    return { result: { images: stored.map(({ image }) => image) }, artifacts, canonicalBytes };
   }
+}
+
+/** Where a LoRA can be padded, with blanks and with metadata: up to 1 MiB that would be taken for transfer time. */
+function headerBytes(safetensors: Buffer): number {
+  return 8 + Number(safetensors.readBigUInt64LE(0));
 }
 
 export async function storeImage(
   store: ArtifactStore,
-  { png, pixelHash, width, height }: CleanImage,
+  { png, pixelHash, dctHash, width, height }: CleanImage,
 ): Promise<{ image: ImageRef; row: ArtifactRow }> {
   const ref: ArtifactRef = await store.put(png, { contentType: IMAGE_TYPE, maxBytes: png.byteLength });
   const facts = { width, height, pixelHash };
-  return { image: { ...ref, ...facts }, row: { ...ref, facts } };
+  return { image: { ...ref, ...facts }, row: { ...ref, facts: { ...facts, dctHash } } };
 }
 
 function part(files: ReadonlyMap<string, Buffer>, name: string): Buffer {

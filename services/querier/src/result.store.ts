@@ -38,16 +38,19 @@ export interface ClosedAttempt {
   won: boolean;
   elapsedMs: number;
   timeoutMs: number;
+  /** Latency as measured; null for the loser. */
+  rawMs: number | null;
   /** SHA-256 of the LoRA that the miner now holds: the one it made, or rendered with. Null for the loser. */
   lora: string | null;
 }
 
-/** The latest results of one kind and engine: the given quantile of raw latency / T_max. */
+/** The latest results of one kind and engine: the given quantile of raw latency / T_max, and the median. */
 export interface LatestResultsRow {
   kind: JobKind;
   engine: Engine;
   samples: number;
   quantileShare: number;
+  medianShare: number;
 }
 
 /** What a callback has to be measured against. */
@@ -67,6 +70,9 @@ export interface CallbackTarget {
 }
 
 const BATCH = 200;
+
+/** Raw latency of attempt `a` of job `j`, as a share of T_max. */
+const SHARE = 'a.raw_us / (j.timeout_ms * 1000.0)';
 
 /** Jobs that the time of a hedge is taken from: some minutes of a busy day. */
 const LATEST_JOBS = 1_000;
@@ -131,7 +137,8 @@ export class ResultStore {
   async latest(quantile: number): Promise<LatestResultsRow[]> {
     return this.db.query<LatestResultsRow[]>(
       `SELECT j.kind, j.engine, count(*)::int AS samples,
-              percentile_cont($1) WITHIN GROUP (ORDER BY a.raw_us / (j.timeout_ms * 1000.0)) AS "quantileShare"
+              percentile_cont($1) WITHIN GROUP (ORDER BY ${SHARE}) AS "quantileShare",
+              percentile_cont(0.5) WITHIN GROUP (ORDER BY ${SHARE}) AS "medianShare"
          FROM (SELECT id, kind, engine, timeout_ms, accepted_attempt FROM studio.jobs
                 WHERE state = 'succeeded' ORDER BY finished_at DESC LIMIT ${LATEST_JOBS}) j
          JOIN studio.attempts a ON a.job_id = j.id AND a.attempt_no = j.accepted_attempt
@@ -183,7 +190,7 @@ export class ResultStore {
                 net_us = g."netUs", void = g."void", network = g."network", receipt = g."receipt"
            FROM given g JOIN held h ON h.id = g."jobId"
           WHERE a.job_id = g."jobId" AND a.attempt_no = g."attemptNo" AND a.state = 'open'
-         RETURNING a.job_id, a.attempt_no, a.hotkey, a.kind, a.engine, a.sent_at, h.timeout_ms, g."result"),
+         RETURNING a.job_id, a.attempt_no, a.hotkey, a.kind, a.engine, a.sent_at, h.timeout_ms, a.raw_us, g."result"),
        superseded AS (
          UPDATE studio.attempts a
             SET state = 'superseded', finished_at = studio.now(), reason = 'another attempt was first'
@@ -198,10 +205,10 @@ export class ResultStore {
          RETURNING j.id, coalesce(j.result->'lora'->>'sha256', j.input->'lora'->>'sha256') AS lora)
        SELECT c.job_id AS "jobId", c.attempt_no AS "attemptNo", c.hotkey, c.kind, c.engine, c.won,
               c.timeout_ms AS "timeoutMs", (extract(epoch FROM studio.now() - c.sent_at) * 1000)::float8 AS "elapsedMs",
-              CASE WHEN c.won THEN e.lora END AS lora
+              (c.raw_us / 1000.0)::float8 AS "rawMs", CASE WHEN c.won THEN e.lora END AS lora
          FROM ended e
-         JOIN (SELECT job_id, attempt_no, hotkey, kind, engine, sent_at, timeout_ms, true AS won FROM accepted
-               UNION ALL SELECT s.*, false FROM superseded s) c ON c.job_id = e.id`,
+         JOIN (SELECT job_id, attempt_no, hotkey, kind, engine, sent_at, timeout_ms, raw_us, true AS won FROM accepted
+               UNION ALL SELECT s.*, NULL, false FROM superseded s) c ON c.job_id = e.id`,
       [JSON.stringify(results.map(({ artifacts: _, ...result }) => result)), JSON.stringify(rows)],
     );
     if (closed.length > 0) {

@@ -8,7 +8,7 @@ import { createEgress, type EgressOptions } from '@studio/shared/platform/egress
 import type { Logger } from '@studio/shared/platform/logger';
 import { Sweeper } from '@studio/shared/platform/sweeper';
 import type { Measured, Measurement, MeasurementStore } from './measurement.store';
-import { RttSamples } from './rtt-samples';
+import { originOf, RttSamples } from './rtt-samples';
 
 /** incentive.md: a minimum over at least 8. */
 export const MIN_SAMPLES = 8;
@@ -157,9 +157,4 @@ async function connects(
     await egress.close();
   }
   return reached;
-}
-
-/** As the connector names it; an endpoint that is no URL is connected to by nobody. */
-function originOf({ endpoint }: RoutableMiner): string {
-  return URL.canParse(endpoint) ? new URL(endpoint).origin : endpoint;
 }

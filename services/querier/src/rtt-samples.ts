@@ -2,7 +2,13 @@
  * TCP connect times by origin, from probes and from the jobs' own connections alike: a miner cannot tell them apart
  * before it has answered. In memory and bounded; RttProbe writes them down for the miners that live there.
  */
+import type { RoutableMiner } from '@studio/shared/contract/miners';
 import type { EgressOptions } from '@studio/shared/platform/egress';
+
+/** As the connector names it; an endpoint that is no URL is connected to by nobody. */
+export function originOf({ endpoint }: Pick<RoutableMiner, 'endpoint'>): string {
+  return URL.canParse(endpoint) ? new URL(endpoint).origin : endpoint;
+}
 
 /** Several times the endpoints that a subnet can have; the one not connected to for longest is forgotten. */
 const MAX_ORIGINS = 4_096;
@@ -12,6 +18,7 @@ export interface RttSample {
   address: string;
   /** Whole µs. */
   minUs: number;
+  /** One after another: whoever goes to and fro begins again each time. */
   count: number;
   /** Of `count`, those that are not in the database yet. */
   unwritten: number;

@@ -213,6 +213,20 @@ describe('submitting a job', () => {
     expect(await countJobs()).toBe(before);
   });
 
+  it('takes a private job only where a reference can check it', async () => {
+    const body = { ...training(), private: true };
+    const refused = await submit(body);
+    expect(refused).toMatchObject({ status: 422, body: { error: { fields: [{ path: 'private' }] } } });
+    expect(await submit({ ...body, private: 'yes' })).toMatchObject({ status: 422 });
+    registry.announce([miner.routable, { ...miner.routable, hotkey: '5Reference', trusted: true }]);
+    let taken = await submit(body);
+    while (taken.status === 422) taken = await submit(body);
+    expect(taken.status).toBe(202);
+    const [row] = await db.query('SELECT private FROM studio.jobs WHERE id = $1', [taken.body.id]);
+    expect(row).toEqual({ private: true });
+    registry.announce([miner.routable]);
+  });
+
   it.each(['', 'Key wrong', `Key studio_${'0'.repeat(12)}_${'0'.repeat(64)}`, 'Basic abc'])(
     'needs a key (%s)',
     async (authorization) => {
@@ -342,6 +356,52 @@ describe('the auditor', () => {
     expect(one.jobId).toBe(again.jobId);
     const [row] = await db.query('SELECT routing, input FROM studio.jobs WHERE id = $1', [one.jobId]);
     expect(row).toEqual({ routing: { onlyHotkey: miner.hotkey }, input: body.input });
+  });
+
+  it("submits a request in a client's words, and it is stored as a client's is", async () => {
+    const request = { image_url: photo, steps: 10, seed: 7 };
+    const asked = { idempotencyKey: randomUUID(), kind: 'lora-training', engine: 'ref-sep-v1', request };
+    const routing = { firstHotkey: miner.hotkey };
+    const [one, again] = [await ask({ ...asked, routing }), await ask({ ...asked, routing })];
+    expect(again.jobId).toBe(one.jobId);
+    const { body } = await submit(training());
+    const stored = 'SELECT kind, engine, input, timeout_ms FROM studio.jobs WHERE id = $1';
+    const [[house], [organic]] = [await db.query(stored, [one.jobId]), await db.query(stored, [body.id])];
+    expect(house).toEqual(organic);
+    const [row] = await db.query('SELECT routing FROM studio.jobs WHERE id = $1', [one.jobId]);
+    expect(row.routing).toEqual(routing);
+  });
+
+  it('names a LoRA by its hash, which a client may not', async () => {
+    const upload = { body: loraFile(), headers: { 'content-type': 'application/octet-stream' } };
+    const { body: file } = await call('POST', '/v1/artifacts', upload);
+    const [, sha256] = /artifacts\/([0-9a-f]{64})/.exec(file.url)!;
+    const request = { lora_url: `artifact:${sha256}`, prompt: 'a cat' };
+    const asked = { idempotencyKey: randomUUID(), kind: 'lora-inference', engine: 'ref-sep-v1', routing: {} };
+    const { jobId } = await ask({ ...asked, request });
+    const [row] = await db.query('SELECT input FROM studio.jobs WHERE id = $1', [jobId]);
+    expect(row.input).toMatchObject({ lora: { sha256, rank: 4 }, prompt: 'a cat', width: 64, warp: 0.25 });
+    const unknown = { ...request, lora_url: `artifact:${'0'.repeat(64)}` };
+    await expect(ask({ ...asked, idempotencyKey: randomUUID(), request: unknown })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    expect(await submit({ kind: 'lora-inference', engine: 'ref-sep-v1', input: request })).toMatchObject({
+      status: 422,
+      body: { error: { code: 'UNSUPPORTED_URL' } },
+    });
+  });
+
+  it('hears which field of its request is wrong, and that input and request exclude each other', async () => {
+    const { input, ...rest } = await command();
+    const both = ask({ ...rest, input, request: { image_url: photo } });
+    await expect(both).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      fields: [{ path: 'input' }, { path: 'request' }],
+    });
+    await expect(ask(rest)).rejects.toMatchObject({ fields: [{ path: 'input' }, { path: 'request' }] });
+    await expect(ask({ ...rest, request: { image_url: photo, steps: 1e6 } })).rejects.toMatchObject({
+      fields: [{ path: 'input.steps' }],
+    });
   });
 
   it('hears which field is wrong, and that nobody may do the job', async () => {

@@ -1,12 +1,13 @@
 /** A job enters: over HTTP from a client, over NATS from the auditor. Both by the same door. */
 import { HOUSE_CLIENT_ID, type SubmitJobCommand } from '@studio/shared/contract/submit-job';
 import { isStudioError, StudioError } from '@studio/shared/domain/errors';
-import type { JobInput, RoutingRule } from '@studio/shared/domain/job';
+import type { Engine, JobInput, JobKind, RoutingRule } from '@studio/shared/domain/job';
 import { findTaskKind, type TaskKind } from '@studio/shared/domain/task-kinds';
 import { canonicalHash } from '@studio/shared/protocol/canonical';
 import { v7 as uuidv7 } from 'uuid';
 import type { DialectOf } from './dialects/dialects';
-import { fieldError, planJob, type InputFiles } from './job-input';
+import { houseFiles } from './input-files';
+import { fieldError, planJob, type InputFiles, type JobPlan } from './job-input';
 import type { JobStore, StoredJob } from './job.store';
 import type { MinerDirectory } from './routing/miner-directory';
 
@@ -29,23 +30,31 @@ export class Submissions {
     const requestHash = canonicalHash(body ?? null);
     const plan = planJob(body);
     return this.orEarlier(clientId, idempotencyKey, requestHash, async () => {
-      await this.assertEligible(plan.task, {});
-      const input = await plan.resolve(this.files);
-      await this.assertEligible(plan.task, {}, input);
-      return { clientId, idempotencyKey, requestHash, task: plan.task, input, routing: {} };
+      const prepared = await this.prepare(plan, this.files, {});
+      return { clientId, idempotencyKey, requestHash, ...prepared };
     });
   }
 
-  /** The stored input of an earlier job, asked for again. */
-  async submitCommand({ idempotencyKey, kind, engine, input, routing }: SubmitJobCommand): Promise<StoredJob> {
-    const task = findTaskKind(kind, engine);
-    if (!task) throw fieldError('UNKNOWN_KIND', 'kind', `${kind} does not exist on ${engine}`);
+  /** The auditor's: the stored input of an earlier job, asked for again, or a request in a client's words. */
+  async submitCommand({ idempotencyKey, kind, engine, input, request, routing }: SubmitJobCommand): Promise<StoredJob> {
     const rule: RoutingRule = { ...routing };
-    const requestHash = canonicalHash({ kind, engine, input, routing: rule });
+    const asked = input === undefined ? { request } : { input };
+    const requestHash = canonicalHash({ kind, engine, ...asked, routing: rule });
+    const plan = input === undefined ? planJob({ kind, engine, input: request }) : storedPlan(kind, engine, input);
     return this.orEarlier(HOUSE_CLIENT_ID, idempotencyKey, requestHash, async () => {
-      await this.assertEligible(task, rule, input);
-      return { clientId: HOUSE_CLIENT_ID, idempotencyKey, requestHash, task, input, routing: rule };
+      const prepared = await this.prepare(plan, houseFiles(this.files), rule);
+      return { clientId: HOUSE_CLIENT_ID, idempotencyKey, requestHash, ...prepared };
     });
+  }
+
+  /** What costs nothing is asked first: the photograph of a job that nobody can do is not looked at. */
+  private async prepare(plan: JobPlan, files: InputFiles, routing: RoutingRule) {
+    const { task, private: isPrivate } = plan;
+    await this.assertEligible(task, routing);
+    if (isPrivate) this.assertReference(task);
+    const input = await plan.resolve(files);
+    await this.assertEligible(task, routing, input);
+    return { task, input, routing, private: isPrivate };
   }
 
   /** A repeated request gets its job even where a new one would be refused: its file's link may have expired since. */
@@ -69,6 +78,14 @@ export class Submissions {
     return this.jobs.submit({ id: uuidv7(), kind, engine, input, timeoutMs: task.timeoutMs(input), ...job });
   }
 
+  /** Without one, nobody could check what a miner gave: it could be paid for anything. */
+  private assertReference({ kind, engine }: TaskKind): void {
+    const hasReference = this.directory.every(kind, engine).some(({ miner }) => miner.trusted);
+    if (hasReference || !this.directory.isKnown) return;
+    const message = `is true, but no reference of ours does ${kind} on ${engine}: send it without, or choose another engine`;
+    throw fieldError('INVALID_INPUT', 'private', message);
+  }
+
   /** Without the input: whether anybody does such jobs at all; with it, whether their dialects have words for this one. */
   private async assertEligible({ kind, engine }: TaskKind, routing: RoutingRule, input?: JobInput): Promise<void> {
     const offers = (await this.directory.offersNow(kind, engine, routing)).filter(
@@ -81,6 +98,12 @@ export class Submissions {
   }
 }
 
+function storedPlan(kind: JobKind, engine: Engine, input: JobInput): JobPlan {
+  const task = findTaskKind(kind, engine);
+  if (!task) throw fieldError('UNKNOWN_KIND', 'kind', `${kind} does not exist on ${engine}`);
+  return { task, private: false, resolve: async () => input };
+}
+
 interface Prepared {
   clientId: string;
   idempotencyKey: string | null;
@@ -88,4 +111,5 @@ interface Prepared {
   task: TaskKind;
   input: JobInput;
   routing: RoutingRule;
+  private: boolean;
 }

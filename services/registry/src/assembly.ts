@@ -11,6 +11,8 @@ import { publishHint } from '@studio/shared/platform/nats';
 import { Sweeper } from '@studio/shared/platform/sweeper';
 import { hotkeyFromSeed } from '@studio/shared/protocol/hotkey';
 import type { RegistryEnv } from './env';
+import { DrawExport } from './draw-export';
+import { DrawExportStore } from './draw-export.store';
 import { EpochKeeper } from './epoch-keeper';
 import { EpochStore } from './epoch.store';
 import { LedgerStore } from './ledger.store';
@@ -45,6 +47,7 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
   const scores = new ScoreStore(db);
   const boards = new ScoreBoards(epochs, new ScoreCache(redis, scores, log), metagraphs);
   const feed = new ScoreFeed(scores);
+  const draws = new DrawExport(new DrawExportStore(db));
   const metrics = createMetrics('registry');
   const identity = hotkeyFromSeed(env.ORCHESTRATOR_SEED).address;
   const relay = new ScoreRelay({ store: new RelayStore(db), nats, log, onAmnesia: amnesiaCounter(metrics) });
@@ -68,6 +71,7 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
     snapshots,
     scores,
     feed,
+    draws,
     keeper,
     hint,
     news,
@@ -88,6 +92,7 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
     },
     stop: async (): Promise<void> => {
       feed.close();
+      draws.close();
       await Promise.all(sweepers.map((each) => each.stop()));
     },
   };

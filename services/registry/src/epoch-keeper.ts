@@ -2,9 +2,10 @@ import { SUBJECTS } from '@studio/shared/contract/subjects';
 import { isStudioError, StudioError } from '@studio/shared/domain/errors';
 import { epochMs, type Policy } from '@studio/shared/domain/policy';
 import type { Logger } from '@studio/shared/platform/logger';
+import { opensCommitment } from '@studio/shared/protocol/draws';
 import type { Boundary, EpochStore } from './epoch.store';
 import type { SnapshotStore } from './snapshot.store';
-import { composeSnapshot, opensCommitment } from './snapshots';
+import { composeSnapshot } from './snapshots';
 
 export interface EpochKeeperOptions {
   epochs: EpochStore;

@@ -160,5 +160,7 @@ describe('fairness of routing', () => {
     await until(async () => (await fetch(`${url}/v1/epochs/current`)).ok);
     await ground.auditor.quarantine('a', 'lora-training', 1, 2);
     expect(await lane()).toMatchObject({ miners: 1, jobs: 0 });
+    await ground.auditor.lift('a', 'appeal');
+    expect(await lane()).toMatchObject({ miners: 2, jobs: 2 });
   });
 });

@@ -29,7 +29,7 @@ const TURNS = `
     LEFT JOIN studio.miner_slots s ON s.hotkey = m.hotkey AND s.kind = o.kind AND s.engine = o.engine
     LEFT JOIN turns t ON t.hotkey = m.hotkey AND t.kind = o.kind AND t.engine = o.engine
    WHERE m.withdrawn_at IS NULL AND NOT m.trusted AND ${TAKES_PART}
-     AND NOT EXISTS (SELECT 1 FROM studio.quarantines q JOIN studio.epochs e ON e.state = 'open'
+     AND NOT EXISTS (SELECT 1 FROM studio.standing_quarantines q JOIN studio.epochs e ON e.state = 'open'
                       WHERE q.hotkey = m.hotkey AND q.kind = o.kind
                         AND e.epoch >= q.from_epoch AND e.epoch < q.until_epoch)
    ORDER BY o.kind, o.engine, m.hotkey`;

@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm';
 import type { LedgerEntryMessage } from '@studio/shared/contract/ledger';
 import { StudioError, type FieldProblem } from '@studio/shared/domain/errors';
 import type { JobKind } from '@studio/shared/domain/job';
+import type { LedgerEntryType } from '@studio/shared/domain/score-window';
 
 /** SQLSTATE that append_ledger raises for an entry that breaks a rule; its DETAIL lists them. */
 const RULE_BROKEN = 'ST002';
@@ -10,7 +11,7 @@ const UNIQUE_VIOLATION = '23505';
 export interface LedgerRow {
   seq: string;
   entry_id: string;
-  type: 'award' | 'reversal';
+  type: LedgerEntryType;
   hotkey: string;
   kind: JobKind;
   job_id: string;

@@ -1,11 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import type { MinerAccount, MinerDetails } from '@studio/shared/contract/miners';
+import type { AccountVerdict, MinerAccount, MinerDetails } from '@studio/shared/contract/miners';
 import { SUBJECTS } from '@studio/shared/contract/subjects';
 import { loadEnv } from '@studio/shared/platform/env';
 import { createLogger } from '@studio/shared/platform/logger';
 import { requestJson } from '@studio/shared/platform/nats';
 import { hotkeyFromSeed } from '@studio/shared/protocol/hotkey';
-import { someAward } from '@studio/shared/testing/auditor-side';
+import { someAward, type SomeVerdict } from '@studio/shared/testing/auditor-side';
 import { someTraining } from '@studio/shared/testing/finished-jobs';
 import { RegistryGround, until } from '@studio/shared/testing/registry-ground';
 import { boot, type RunningRegistry } from './boot';
@@ -99,25 +99,8 @@ async function award(jobId: string, hotkey: string, points: string): Promise<voi
 }
 
 /** The draw, its audit and the verdict on it, as the auditor writes them. */
-async function audited(jobId: string, epoch: number, outcome: string): Promise<void> {
-  const audit = randomUUID();
-  await ground.owner.query(
-    `INSERT INTO studio.draws (job_id, attempt_no, hotkey, operator, kind, engine, epoch, policy_version, latency_us, points,
-                               award_id, q, u, drawn, finished_at)
-     VALUES ($1, 1, $2, $2, 'lora-training', 'ref-sep-v1', $3, 1, 1000, 5, $4, 0.1, 7, true, studio.now())`,
-    [jobId, miner.address, epoch, randomUUID()],
-  );
-  await ground.owner.query(
-    `INSERT INTO studio.audits (id, job_id, hotkey, operator, kind, engine, epoch, why, state, due_at)
-     VALUES ($1, $2, $3, $3, 'lora-training', 'ref-sep-v1', $4, 'draw', 'decided', studio.now())`,
-    [audit, jobId, miner.address, epoch],
-  );
-  await ground.owner.query(
-    `INSERT INTO studio.verdicts (audit_id, job_id, attempt_no, hotkey, kind, epoch, decided_in, outcome, reason, evidence)
-     VALUES ($1, $2, 1, $3, 'lora-training', $4, $4, $5, 'two replays agree with each other', '{}')`,
-    [audit, jobId, miner.address, epoch, outcome],
-  );
-}
+const audited = (jobId: string, epoch: number, verdict: Partial<SomeVerdict> = {}): Promise<void> =>
+  ground.auditor.judge({ jobId, hotkey: miner.address, epoch, ...verdict });
 
 async function close(epoch: number): Promise<void> {
   await ground.owner.query(`UPDATE studio.epochs SET opened_at = opened_at - interval '72 minutes' WHERE epoch = $1`, [
@@ -252,14 +235,15 @@ describe('the draws of a running epoch', () => {
     const drawn = await attempt({ agoS: 5, us: [9, 4, 5] });
     await award(drawn, miner.address, '5');
     const before = JSON.stringify(await account());
-    await audited(drawn, 1, 'invalid');
+    await audited(drawn, 1);
+    await ground.auditor.correct(drawn, 'amnesty', 'the reference was wrong');
     expect(JSON.stringify(await account())).toBe(before);
   });
 
   it('do not show in the reason of a quarantine either', async () => {
     await ground.auditor.quarantine(miner.address, 'lora-training', 1, 3);
     expect((await account()).quarantines).toEqual([
-      { kind: 'lora-training', from_epoch: 1, until_epoch: 3, reason: null },
+      { kind: 'lora-training', from_epoch: 1, until_epoch: 3, reason: null, lifted: null },
     ]);
   });
 
@@ -278,6 +262,18 @@ describe('the draws of a running epoch', () => {
         outcome: 'invalid',
         reason: 'two replays agree with each other',
         decided_at: expect.any(String),
+        evidence: {
+          digest: 'a1b2',
+          replays: [
+            { judge: 'trusted', digest: 'c3d4', agrees: false, distances: null },
+            { judge: 'trusted', digest: 'c3d4', agrees: false, distances: null },
+          ],
+          kappa: 1,
+          draw: { why: 'draw', q: 0.1, u: '7', epoch: 1, policy_version: 1 },
+          suspicion: null,
+        },
+        appeal: null,
+        corrected: { cause: 'amnesty', reason: 'the reference was wrong', at: expect.any(String) },
       },
     ]);
     expect(quarantines[0]?.reason).toBe('CUSUM above its threshold');
@@ -285,8 +281,62 @@ describe('the draws of a running epoch', () => {
 
   it('of an old award, decided in an epoch that runs, stay hidden as well', async () => {
     const late = await attempt({ agoS: 4 });
-    await audited(late, 1, 'valid');
+    await audited(late, 1, { outcome: 'valid' });
     await ground.owner.query('UPDATE studio.verdicts SET decided_in = 2 WHERE job_id = $1', [late]);
     expect((await account()).verdicts.map(({ job_id }) => job_id)).not.toContain(late);
+  });
+});
+
+describe('the verdicts of closed epochs', () => {
+  const verdictOn = async (jobId: string): Promise<AccountVerdict | undefined> =>
+    (await account()).verdicts.find(({ job_id }) => job_id === jobId);
+
+  it('name neither who replayed the job nor as which job', async () => {
+    const job = await attempt({ agoS: 3 });
+    await audited(job, 1, { distances: [{ ssim: 0.71, dctDistance: 44 }] });
+    const verdict = await verdictOn(job);
+    expect(verdict?.evidence.replays[0]?.distances).toEqual([{ ssim: 0.71, dctDistance: 44 }]);
+    const told = JSON.stringify(verdict);
+    const { rows } = await ground.owner.query('SELECT evidence FROM studio.verdicts WHERE job_id = $1', [job]);
+    for (const { hotkey, jobId } of rows[0].evidence.replays) {
+      expect(told).not.toContain(hotkey);
+      expect(told).not.toContain(jobId);
+    }
+  });
+
+  it('tell of jobs of our own only what went against the miner, and not which kind of job it was', async () => {
+    const [replica, canary, passed] = [await attempt(), await attempt(), await attempt()];
+    await audited(replica, 1, { why: 'replica' });
+    await audited(canary, 1, { why: 'canary' });
+    await audited(passed, 1, { why: 'canary', outcome: 'valid' });
+    expect((await verdictOn(replica))?.evidence.draw).toBeNull();
+    expect((await verdictOn(canary))?.evidence.draw).toBeNull();
+    expect(await verdictOn(passed)).toBeUndefined();
+    expect(JSON.stringify(await account())).not.toMatch(/replica|canary/);
+  });
+
+  it('show an appeal at once, and what came of it once that is decided', async () => {
+    const job = await attempt({ agoS: 2 });
+    await audited(job, 1);
+    const path = `/v1/miners/${miner.address}/appeals`;
+    const body = { job_id: job, reason: 'my seeds are right' };
+    expect((await ground.send(registry.url, { key: miner, method: 'POST', path, body })).status).toBe(202);
+    const filed = { filed_at: expect.any(String), reason: 'my seeds are right' };
+    const open = { ...filed, outcome: null, decided_at: null, verdict_reason: null };
+    expect(await verdictOn(job)).toMatchObject({ appeal: open, corrected: null });
+    await ground.auditor.judgeAgain({ jobId: job, hotkey: miner.address, outcome: 'valid', reason: 'it is equal' });
+    await ground.auditor.correct(job, 'appeal', 'it is equal');
+    const verdict = await verdictOn(job);
+    const decided = { ...filed, outcome: 'valid', decided_at: expect.any(String), verdict_reason: 'it is equal' };
+    expect(verdict).toMatchObject({ outcome: 'invalid', appeal: decided });
+    expect(verdict?.corrected).toEqual({ cause: 'appeal', reason: 'it is equal', at: expect.any(String) });
+    expect((await account()).verdicts.filter(({ job_id }) => job_id === job)).toHaveLength(1);
+  });
+
+  it('may have lifted a quarantine, which stays on record', async () => {
+    await ground.auditor.lift(miner.address, 'appeal');
+    expect((await account()).quarantines).toEqual([
+      expect.objectContaining({ from_epoch: 1, lifted: { cause: 'appeal', at: expect.any(String) } }),
+    ]);
   });
 });

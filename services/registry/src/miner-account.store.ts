@@ -4,10 +4,12 @@ import type {
   AccountMeasurement,
   AccountQuarantine,
   AccountVerdict,
+  CorrectionCause,
 } from '@studio/shared/contract/miners';
 import type { Engine, JobKind } from '@studio/shared/domain/job';
 import type { AddressClaim } from '@studio/shared/domain/address-owners';
 import { DEFAULT_POLICY } from '@studio/shared/domain/policy';
+import { toAccountVerdict, type VerdictRow } from './account-verdict';
 
 /** A good miner's misses may lie far back: so many of its attempts are searched for them and no more. */
 const MISSED_AMONG = 10_000;
@@ -105,26 +107,42 @@ export class MinerAccountStore {
 
   /** A reason names a result that was audited: not while the epoch in which it was drawn runs. */
   async quarantines(hotkey: string): Promise<AccountQuarantine[]> {
-    return this.db.query<AccountQuarantine[]>(
-      `SELECT q.kind, q.from_epoch, q.until_epoch, CASE WHEN e.state = 'closed' THEN q.reason END AS reason
+    const rows = await this.db.query<QuarantineRow[]>(
+      `SELECT q.kind, q.from_epoch, q.until_epoch, CASE WHEN e.state = 'closed' THEN q.reason END AS reason,
+              l.cause AS lifted_by, l.created_at AS lifted_at
          FROM studio.quarantines q LEFT JOIN studio.epochs e ON e.epoch = q.from_epoch
+         LEFT JOIN studio.quarantine_lifts l ON l.quarantine_id = q.id
         WHERE q.hotkey = $1 ORDER BY q.from_epoch DESC, q.kind LIMIT 100`,
       [hotkey],
     );
+    return rows.map(({ lifted_by: cause, lifted_at: at, ...row }) => ({
+      ...row,
+      lifted: cause && at && { cause, at: at.toISOString() },
+    }));
   }
 
   /** Epochs close in order, and none is decided before its award: a closed epoch of the verdict means a closed draw. */
   async verdicts(hotkey: string, limit: number): Promise<AccountVerdict[]> {
-    const rows = await this.db.query<(Omit<AccountVerdict, 'decided_at'> & { decided_at: Date })[]>(
-      `SELECT v.job_id, v.attempt_no AS attempt, v.kind, v.epoch, v.outcome, v.reason, v.decided_at
-         FROM studio.verdicts v
-         JOIN studio.epochs decided ON decided.epoch = v.decided_in AND decided.state = 'closed'
-        WHERE v.hotkey = $1 ORDER BY v.decided_at DESC LIMIT $2`,
-      [hotkey, limit],
-    );
-    return rows.map((row) => ({ ...row, decided_at: row.decided_at.toISOString() }));
+    return (await this.db.query<VerdictRow[]>(VERDICTS, [hotkey, limit])).map(toAccountVerdict);
   }
 }
+
+/** First verdicts, each with its appeal and correction. Of test jobs (canaries) only those that went against the miner. */
+const VERDICTS = `
+  SELECT v.job_id, v.attempt_no AS attempt, v.kind, v.epoch, v.outcome, v.reason, v.decided_at, v.evidence,
+         p.filed_at, p.reason AS appeal_reason, w.outcome AS appeal_outcome, w.decided_at AS appeal_decided_at,
+         w.reason AS appeal_verdict, c.cause AS corrected_by, c.reason AS correction, c.created_at AS corrected_at
+    FROM studio.verdicts v
+    JOIN studio.audits a ON a.id = v.audit_id AND a.round = 1
+    JOIN studio.epochs decided ON decided.epoch = v.decided_in AND decided.state = 'closed'
+    LEFT JOIN studio.appeals p ON p.job_id = v.job_id
+    LEFT JOIN studio.audits again ON again.job_id = v.job_id AND again.round = 2
+    LEFT JOIN studio.verdicts w ON w.audit_id = again.id
+    LEFT JOIN studio.corrections c ON c.audit_id = v.audit_id
+   WHERE v.hotkey = $1 AND (a.why <> 'canary' OR v.outcome = 'invalid')
+   ORDER BY v.decided_at DESC LIMIT $2`;
+
+type QuarantineRow = Omit<AccountQuarantine, 'lifted'> & { lifted_by: CorrectionCause | null; lifted_at: Date | null };
 
 type MeasurementRow = Omit<AccountMeasurement, 'address_since' | 'measured_at'> & {
   address_since: Date | null;

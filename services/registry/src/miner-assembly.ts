@@ -4,6 +4,7 @@ import { createEgress, type Egress } from '@studio/shared/platform/egress';
 import type { Logger } from '@studio/shared/platform/logger';
 import { SignatureThreads } from '@studio/shared/platform/signature-threads';
 import { Sweeper } from '@studio/shared/platform/sweeper';
+import { AppealStore } from './appeal.store';
 import { DatabaseClock } from './database-clock';
 import type { RegistryEnv } from './env';
 import { FairnessBoard } from './fairness-board';
@@ -54,6 +55,7 @@ export function assembleMiners(env: RegistryEnv, parts: MinerParts) {
   const everyMinute = { housekeeping, metagraph: () => watch.run(), fairness: () => fairness.run() };
   return {
     miners,
+    appeals: new AppealStore(miners),
     fairness,
     accounts: new MinerAccounts(new MinerAccountStore(db), boards, fairness),
     signatures: new RequestSignatures({

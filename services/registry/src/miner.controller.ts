@@ -1,5 +1,6 @@
-import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Put, Query, Req } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Put, Query, Req } from '@nestjs/common';
 import { ApiBody, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { AppealFiling, type AppealReply } from '@studio/shared/contract/appeals';
 import {
   MinerAccountQuery,
   MinerRegistration,
@@ -11,6 +12,7 @@ import {
 import { SUBJECTS } from '@studio/shared/contract/subjects';
 import { validated } from '@studio/shared/contract/validated';
 import { StudioError } from '@studio/shared/domain/errors';
+import { AppealStore } from './appeal.store';
 import { MinerAccounts } from './miner-account';
 import { MinerStore } from './miner.store';
 import { requireOffers } from './registration';
@@ -24,6 +26,7 @@ export class MinerController {
   constructor(
     private readonly miners: MinerStore,
     private readonly accounts: MinerAccounts,
+    private readonly appeals: AppealStore,
     private readonly signatures: RequestSignatures,
     @Inject(IDENTITY) private readonly identity: string,
     @Inject(HINT) private readonly hint: Hint,
@@ -62,6 +65,24 @@ export class MinerController {
     this.hint(SUBJECTS.minersChanged.subject);
   }
 
+  @Post('miners/:hotkey/appeals')
+  @HttpCode(202)
+  @ApiOperation({
+    summary: 'Object to an invalid verdict of a closed epoch; signed by its hotkey. The audit is done again',
+  })
+  @ApiBody({ type: AppealFiling })
+  async appeal(
+    @Param('hotkey') hotkey: string,
+    @Body() body: unknown,
+    @Req() request: SignedRequest,
+  ): Promise<AppealReply> {
+    await this.requireKnown(hotkey);
+    const signer = await this.signatures.requireSigner(request, hotkey);
+    const appeal = await this.appeals.file(signer, validated(AppealFiling, body));
+    this.hint(SUBJECTS.appealFiled.subject);
+    return appeal;
+  }
+
   @Get('miners')
   @ApiOperation({ summary: 'Miners that take part now' })
   async list(): Promise<MinerList> {
@@ -75,11 +96,16 @@ export class MinerController {
     @Query() { limit }: MinerAccountQuery,
     @Req() request: SignedRequest,
   ): Promise<MinerDetails> {
-    const miner = await this.miners.find(hotkey);
-    // First, so that hotkeys made up by the thousand cost neither the curve nor a stored nonce.
-    if (!miner) throw new StudioError('NOT_FOUND', `no miner ${hotkey} is registered`);
+    const miner = await this.requireKnown(hotkey);
     const signer = isSigned(request) ? await this.signatures.requireSigner(request, hotkey) : null;
     if (signer) await this.miners.useNonce(signer);
     return signer ? { ...miner, account: await this.accounts.of(miner, limit) } : miner;
+  }
+
+  /** Comes first, so that hotkeys made up by the thousand cost neither the curve nor a stored nonce. */
+  private async requireKnown(hotkey: string): Promise<MinerView> {
+    const miner = await this.miners.find(hotkey);
+    if (!miner) throw new StudioError('NOT_FOUND', `no miner ${hotkey} is registered`);
+    return miner;
   }
 }

@@ -104,7 +104,7 @@ export class MinerStore {
   async routable(): Promise<RoutableMiner[]> {
     return this.db.query<RoutableMiner[]>(
       `SELECT m.hotkey, m.operator, m.endpoint, m.dialect, m.offers, m.trusted, n.uid,
-              ARRAY(SELECT DISTINCT q.kind FROM studio.quarantines q JOIN studio.epochs e ON e.state = 'open'
+              ARRAY(SELECT DISTINCT q.kind FROM studio.standing_quarantines q JOIN studio.epochs e ON e.state = 'open'
                      WHERE q.hotkey = m.hotkey AND e.epoch >= q.from_epoch AND e.epoch < q.until_epoch
                      ORDER BY q.kind) AS quarantined
          FROM studio.miners m ${MEMBER_OF_M}
@@ -160,7 +160,8 @@ export class MinerStore {
     );
   }
 
-  private signed<T>({ hotkey, nonce }: SignedBy, change: (tx: EntityManager) => Promise<T>): Promise<T> {
+  /** Records the nonce and does the change in one transaction. @throws StudioError SIGNATURE_REFUSED for a used nonce. */
+  signed<T>({ hotkey, nonce }: SignedBy, change: (tx: EntityManager) => Promise<T>): Promise<T> {
     return this.db.transaction(async (tx) => {
       const fresh = await tx.query<unknown[]>(
         'INSERT INTO studio.registry_nonces (hotkey, nonce) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING 1',

@@ -11,7 +11,7 @@ import { requestJson } from '@studio/shared/platform/nats';
 import { sha256Hex } from '@studio/shared/protocol/canonical';
 import { hotkeyFromSeed, type Hotkey } from '@studio/shared/protocol/hotkey';
 import { signRequest } from '@studio/shared/protocol/signatures';
-import { AuditorSide, reversalOf, someAward } from '@studio/shared/testing/auditor-side';
+import { AuditorSide, restorationOf, reversalOf, someAward } from '@studio/shared/testing/auditor-side';
 import { openTestNats, type TestNats } from '@studio/shared/testing/nats';
 import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
 import { openTestRedis, type TestRedis } from '@studio/shared/testing/redis';
@@ -235,7 +235,7 @@ describe('score events', () => {
 });
 
 describe('scores', () => {
-  const key = 'scores:1:1';
+  const key = `scores:${DEFAULT_POLICY.version}:1`;
 
   it('are what the ledger sums to, in Redis too', async () => {
     const { miners, last_seq } = await get<ScoreBoard>('/v1/scores');
@@ -317,6 +317,24 @@ describe('closing an epoch', () => {
     expect(await append(someAward({ id, hotkey, jobId, points }))).toEqual({ seqs: { [id!]: '1' } });
   });
 
+  it('is not touched by a restoration: only what comes after it has the points again', async () => {
+    const body = await (await fetch(`${registry.url}/v1/snapshots/1`)).text();
+    await get('/v1/scores');
+    const taken = (await allEvents()).find(({ type, hotkey }) => type === 'reversal' && hotkey === 'miner-late')!;
+    const { hotkey, job_id: jobId, points } = taken as Required<ScoreEvent>;
+    const restoration = restorationOf(someAward({ hotkey, jobId, points }));
+    await append(restoration);
+    const events = await allEvents();
+    expect(events.at(-1)).toMatchObject({ type: 'restoration', epoch: 1, hotkey, points: '5' });
+    expect(await streamed(events.length)).toEqual(events);
+    const board = await get<ScoreBoard>('/v1/scores');
+    expect(board.miners.find((miner) => miner.hotkey === hotkey)).toMatchObject({ points: '5', valid_jobs: 1 });
+    await redis.clear();
+    expect(await get('/v1/scores')).toEqual(board);
+    expect(await (await fetch(`${registry.url}/v1/snapshots/1`)).text()).toBe(body);
+    await expect(append({ ...restoration, id: randomUUID() })).rejects.toMatchObject({ code: 'LEDGER_REFUSED' });
+  });
+
   it('takes no snapshot on a secret that was not the one committed to', async () => {
     await closeEpoch(2);
     await auditor.settle(2, randomBytes(32).toString('hex'));
@@ -326,7 +344,8 @@ describe('closing an epoch', () => {
     expect(await get('/v1/epochs/2')).toMatchObject({ state: 'closing' });
     await owner.query('DELETE FROM studio.settlements WHERE epoch = 2');
     await auditor.settle(2);
-    expect((await snapshotOf(2)).miners.map(({ hotkey }) => hotkey)).toContain('miner-next');
+    const { miners } = await snapshotOf(2);
+    expect(miners.map(({ hotkey }) => hotkey)).toEqual(expect.arrayContaining(['miner-late', 'miner-next']));
   });
 
   it('comes by the clock when the epoch has lasted its blocks', async () => {
@@ -337,19 +356,26 @@ describe('closing an epoch', () => {
 
   it('is an outcome of its own when the window has no valid job', async () => {
     // A policy of one epoch, from epoch 5 on.
-    const policy = { ...DEFAULT_POLICY, version: 2, windowEpochs: 1 };
-    await owner.query('INSERT INTO studio.policies (version, body) VALUES (2, $1)', [JSON.stringify(policy)]);
+    const policy = { ...DEFAULT_POLICY, version: DEFAULT_POLICY.version + 1, windowEpochs: 1 };
+    await owner.query('INSERT INTO studio.policies (version, body) VALUES ($1, $2)', [
+      policy.version,
+      JSON.stringify(policy),
+    ]);
     await auditor.settle(3);
     await snapshotOf(3);
     await auditor.commit(5, 6);
     expect((await closeEpoch(4)).status).toBe(200);
     await auditor.settle(4);
     await snapshotOf(4);
-    const award = someAward({ epoch: 5, policyVersion: 2 });
+    const award = someAward({ epoch: 5, policyVersion: policy.version });
     await append(award, reversalOf(award));
     expect((await closeEpoch(5)).status).toBe(200);
     await auditor.settle(5);
-    expect(await snapshotOf(5)).toMatchObject({ outcome: 'NO_SCORES', miners: [], policy: { version: 2 } });
+    expect(await snapshotOf(5)).toMatchObject({
+      outcome: 'NO_SCORES',
+      miners: [],
+      policy: { version: policy.version },
+    });
   });
 
   it('is ordered with the operators’ key only', async () => {
@@ -449,11 +475,13 @@ describe('miners', () => {
     expect(await reply.json()).toMatchObject({ trusted: true });
   });
 
-  it('lose the kinds they are quarantined for in the open epoch', async () => {
+  it('lose the kinds they are quarantined for in the open epoch, until that is lifted', async () => {
     await auditor.quarantine(miner.address, 'lora-training', 6, 7);
     await auditor.quarantine(miner.address, 'lora-inference', 7, 9);
-    const found = (await routable()).find(({ hotkey }) => hotkey === miner.address);
-    expect(found?.quarantined).toEqual(['lora-training']);
+    const found = async () => (await routable()).find(({ hotkey }) => hotkey === miner.address)?.quarantined;
+    expect(await found()).toEqual(['lora-training']);
+    await auditor.lift(miner.address, 'amnesty');
+    expect(await found()).toEqual([]);
   });
 
   it('withdraw, and come back, taking part from then on', async () => {

@@ -8,8 +8,10 @@ import { frameworkLogger, type Logger } from '@studio/shared/platform/logger';
 import { serveHealth } from '@studio/shared/platform/health-routes';
 import { natsOptions } from '@studio/shared/platform/nats';
 import { AdminController } from './admin.controller';
+import { AppealStore } from './appeal.store';
 import type { Registry } from './assembly';
 import type { RegistryEnv } from './env';
+import { DrawExport } from './draw-export';
 import { EpochKeeper } from './epoch-keeper';
 import { EpochStore } from './epoch.store';
 import { ContractPipe, ErrorsFilter } from './errors.filter';
@@ -44,6 +46,7 @@ export class RegistryModule {
       providers: [
         { provide: MinerStore, useValue: registry.miners },
         { provide: MinerAccounts, useValue: registry.accounts },
+        { provide: AppealStore, useValue: registry.appeals },
         { provide: RequestSignatures, useValue: registry.signatures },
         { provide: FairnessBoard, useValue: registry.fairness },
         { provide: LedgerStore, useValue: registry.ledger },
@@ -52,6 +55,7 @@ export class RegistryModule {
         { provide: ScoreStore, useValue: registry.scores },
         { provide: ScoreBoards, useValue: registry.boards },
         { provide: ScoreFeed, useValue: registry.feed },
+        { provide: DrawExport, useValue: registry.draws },
         { provide: IDENTITY, useValue: registry.identity },
         { provide: HINT, useValue: registry.hint },
         { provide: NEWS, useValue: registry.news },

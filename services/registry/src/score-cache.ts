@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { ScoreEvent } from '@studio/shared/contract/scores';
 import type { JobKind } from '@studio/shared/domain/job';
 import type { Policy } from '@studio/shared/domain/policy';
-import { firstEpoch } from '@studio/shared/domain/score-window';
+import { firstEpoch, validStep } from '@studio/shared/domain/score-window';
 import { JOB_KINDS } from '@studio/shared/domain/task-kinds';
 import type { Logger } from '@studio/shared/platform/logger';
 import type { KindSum, ScoreStore, WindowSums } from './score.store';
@@ -117,9 +117,9 @@ export class ScoreCache {
 function incrementsOf(event: ScoreEvent, window: CachedWindow): (string | number)[] {
   const { hotkey, kind, points, type, epoch } = event;
   const { epoch: last, windowEpochs } = bounds(window);
-  if (!hotkey || !kind || points === undefined) return [];
+  if (type === 'snapshot' || !hotkey || !kind || points === undefined) return [];
   if (epoch > last || epoch < firstEpoch({ epoch: last, windowEpochs })) return [];
-  return [pointsMember(kind, hotkey), points, validMember(kind, hotkey), type === 'award' ? 1 : -1];
+  return [pointsMember(kind, hotkey), points, validMember(kind, hotkey), validStep(type)];
 }
 
 const keyOf = ({ epoch, policy }: CachedWindow): string => `scores:${policy.version}:${epoch}`;

@@ -3,7 +3,7 @@ import type { ScoreEvent } from '@studio/shared/contract/scores';
 import type { JobKind } from '@studio/shared/domain/job';
 import { firstEpoch, type Window } from '@studio/shared/domain/score-window';
 
-/** Sum of one miner's entries of one kind inside a window. `valid`: awards minus reversals. */
+/** Sum of one miner's entries of one kind inside a window. `valid`: awards that stand. */
 export interface KindSum {
   hotkey: string;
   kind: JobKind;
@@ -35,9 +35,9 @@ export interface ScoreEventRow {
 export const SCORE_EVENT_COLUMNS =
   'seq, type, epoch, entry_id, hotkey, kind, job_id, points, reason, policy_version, sha256, created_at';
 
-/** One entry's share in a sum; the rows of a window add up to its KindSums. */
+/** The KindSums of a window; how an entry counts is validStep's rule (score-window.ts). */
 export const SUMS_OF_WINDOW = `
-  SELECT hotkey, kind, sum(points) AS points, sum(CASE type WHEN 'award' THEN 1 ELSE -1 END)::int AS valid
+  SELECT hotkey, kind, sum(points) AS points, sum(CASE type WHEN 'reversal' THEN -1 ELSE 1 END)::int AS valid
     FROM studio.ledger WHERE epoch BETWEEN $1 AND $2 GROUP BY hotkey, kind`;
 
 interface SumRow {

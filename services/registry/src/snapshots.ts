@@ -57,12 +57,6 @@ export function composeSnapshot({ epoch, secret, ledgerSeq, sums, metagraph }: S
   return { body, sha256: sha256Hex(body) };
 }
 
-/** The auditor committed to SHA-256 of the 32 secret bytes when the epoch opened; anything else proves a changed draw. */
-export function opensCommitment(secretHex: string, commitment: string): boolean {
-  if (!/^[0-9a-f]{64}$/.test(secretHex)) return false;
-  return sha256Hex(Buffer.from(secretHex, 'hex')) === commitment;
-}
-
 function groupByHotkey(sums: readonly KindSum[]): Map<string, KindSum[]> {
   const groups = new Map<string, KindSum[]>();
   for (const sum of sums) {

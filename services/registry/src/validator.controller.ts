@@ -1,7 +1,8 @@
 import { Controller, Get, Header, Headers, Param, Query, Req, Res } from '@nestjs/common';
-import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Readable } from 'node:stream';
+import { DrawExportQuery } from '@studio/shared/contract/draws';
 import {
   EpochNumber,
   ScoreEventsQuery,
@@ -12,6 +13,7 @@ import {
 } from '@studio/shared/contract/scores';
 import { StudioError } from '@studio/shared/domain/errors';
 import type { Policy } from '@studio/shared/domain/policy';
+import { DrawExport } from './draw-export';
 import { EpochStore, toEpochView } from './epoch.store';
 import { ScoreBoards } from './score-board';
 import { ScoreFeed } from './score-feed';
@@ -29,6 +31,7 @@ export class ValidatorController {
     private readonly feed: ScoreFeed,
     private readonly epochs: EpochStore,
     private readonly snapshots: SnapshotStore,
+    private readonly draws: DrawExport,
   ) {}
 
   @Get('scores')
@@ -93,6 +96,20 @@ export class ValidatorController {
   @ApiOperation({ summary: 'One epoch' })
   async epoch(@Param() { epoch }: EpochNumber): Promise<EpochView> {
     return toEpochView(found(await this.epochs.find(epoch), `there is no epoch ${epoch}`));
+  }
+
+  @Get('epochs/:epoch/draws')
+  @ApiProduces('application/x-ndjson')
+  @ApiOperation({
+    summary: 'Every draw of a closed epoch, one JSON line each after a header; ?after= goes on after a job',
+  })
+  async drawsOf(
+    @Param() { epoch }: EpochNumber,
+    @Query() { after }: DrawExportQuery,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const lines = await this.draws.open(epoch, after);
+    void reply.header('content-type', 'application/x-ndjson').send(lines);
   }
 
   @Get('policy')

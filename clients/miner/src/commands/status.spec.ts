@@ -63,6 +63,15 @@ describe('the status of a miner', () => {
     expect(text).toContain('missed\nnone');
   });
 
+  it('shows the whole id of a job that went wrong, which an appeal needs, and whether a quarantine was lifted', () => {
+    const job_id = '0190a0b0-0000-7000-8000-000000000001';
+    const verdicts = [{ epoch: 2, job_id, outcome: 'invalid', reason: 'the image differs' }];
+    const lifted = { cause: 'amnesty', at: '2026-01-02T00:00:00.000Z' };
+    const quarantines = [{ kind: 'lora-training', from_epoch: 2, until_epoch: 22, reason: null, lifted }];
+    const text = accountText({ ...view, account: { verdicts, quarantines } as unknown as MinerDetails['account'] });
+    for (const shown of [job_id, 'the image differs', 'amnesty, 2026-01-02']) expect(text).toContain(shown);
+  });
+
   it('shows what is there of a registry that is older or newer', () => {
     expect(accountText(view)).toContain('this registry shows no account');
     const partial = { score: null, jobs: [{ state: 'accepted' }] } as unknown as MinerDetails['account'];

@@ -1,9 +1,10 @@
-import type { MinerAccount, MinerDetails } from '@studio/shared/contract/miners';
+import type { AccountQuarantine, MinerAccount, MinerDetails } from '@studio/shared/contract/miners';
 import { RegistryEnv, type Variables, readEnv } from '../env';
 import { loadHotkey } from '../key-file';
 import { RegistryClient } from '../registry-client';
 import { say } from './say';
 import { factTable, listTable } from './tables';
+import { verdictRows } from './verdict-rows';
 
 /** Of long lists the newest: the rest is in --json. */
 const ROWS = 15;
@@ -49,8 +50,15 @@ function accountSections(account: Partial<MinerAccount>): (string | undefined)[]
     measurement ? section('measured', factTable(Object.entries(measurement))) : undefined,
     list('jobs', jobs, ['sent_at', 'kind', 'state', 'blame', 'raw_ms', 'credit_ms', 'net_ms', 'points', 'reason']),
     list('missed', missed, ['sent_at', 'kind', 'state', 'blame', 'reason']),
-    list('verdicts of closed epochs', verdicts, ['epoch', 'job_id', 'outcome', 'reason']),
-    list('quarantines', quarantines, undefined),
+    list('verdicts of closed epochs', verdicts && verdictRows(verdicts), [
+      'epoch',
+      'job_id',
+      'outcome',
+      'reason',
+      'evidence',
+      'state',
+    ]),
+    list('quarantines', quarantines?.map(quarantineRow), undefined),
   ];
 }
 
@@ -67,6 +75,10 @@ function scoreFacts(score: NonNullable<MinerAccount['score']>): [string, unknown
     ['rank', `${score.rank} of ${score.of}`],
     ['weight (u16)', score.u16],
   ];
+}
+
+function quarantineRow({ lifted, ...row }: AccountQuarantine): object {
+  return { ...row, lifted: lifted ? `${lifted.cause}, ${lifted.at}` : '' };
 }
 
 /** Millionths as a decimal number. */

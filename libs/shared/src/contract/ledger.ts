@@ -15,6 +15,7 @@ import {
   ValidateNested,
 } from 'class-validator';
 import type { JobKind } from '../domain/job';
+import { LEDGER_ENTRY_TYPES, type LedgerEntryType } from '../domain/score-window';
 import { JOB_KINDS } from '../domain/task-kinds';
 
 /** One batch of the relay; append_ledger does 55–94 thousand entries a second in batches of a hundred. */
@@ -27,8 +28,8 @@ export class LedgerEntryMessage {
   @IsUUID()
   id!: string;
 
-  @IsIn(['award', 'reversal'])
-  type!: 'award' | 'reversal';
+  @IsIn(LEDGER_ENTRY_TYPES)
+  type!: LedgerEntryType;
 
   @IsString()
   @Length(3, 64)
@@ -40,13 +41,13 @@ export class LedgerEntryMessage {
   @IsUUID()
   jobId!: string;
 
-  /** Epoch of the award; a reversal carries its award's. */
+  /** Epoch of the award; its reversal and restoration carry the same. */
   @IsInt()
   @Min(1)
   @Max(INTEGER_MAX)
   epoch!: number;
 
-  /** Millionths as a decimal string; a reversal's are the negative of its award's. */
+  /** Millionths as a decimal string; a reversal's are the negative of its award's, a restoration's are the award's again. */
   @Matches(/^-?\d{1,18}$/)
   points!: string;
 

@@ -136,9 +136,12 @@ export interface MinerAccount {
   measurement: AccountMeasurement | null;
   /** Why it is asked for nothing: its address belongs to another operator. Null where nothing is in its way. */
   blocked: string | null;
-  /** Newest first. */
+  /** Newest first, the lifted ones too. */
   quarantines: AccountQuarantine[];
-  /** Of closed epochs only, newest first. */
+  /**
+   * Of closed epochs only, newest first; of a job that was appealed against, the first verdict. What our own test jobs found
+   * in order is not told: knowing old ones would help to tell new ones.
+   */
   verdicts: AccountVerdict[];
 }
 
@@ -219,7 +222,12 @@ export interface AccountQuarantine {
   until_epoch: number;
   /** Null while the epoch that it began in runs: it may name a draw. */
   reason: string | null;
+  /** It fell with the verdicts that it rested on; null while it stands. */
+  lifted: { cause: CorrectionCause; at: string } | null;
 }
+
+/** Why a verdict no longer stands: its miner's appeal was right, or an operator took back what a faulty reference had said. */
+export type CorrectionCause = 'appeal' | 'amnesty';
 
 export interface AccountVerdict {
   job_id: string;
@@ -227,9 +235,69 @@ export interface AccountVerdict {
   kind: JobKind;
   /** Of the award. */
   epoch: number;
-  outcome: 'valid' | 'invalid' | 'inconclusive';
+  outcome: VerdictOutcome;
   reason: string;
   decided_at: string;
+  evidence: VerdictEvidence;
+  /** Null where the miner filed none. */
+  appeal: AccountAppeal | null;
+  /** Since then it counts for nothing, and what it took is given back; null while the verdict stands. */
+  corrected: { cause: CorrectionCause; reason: string; at: string } | null;
+}
+
+export type VerdictOutcome = 'valid' | 'invalid' | 'inconclusive';
+
+/**
+ * What the verdict was reached from. Who replayed the job, and as which job, is not in it: that would tell a miner with whom to
+ * come to an agreement.
+ */
+export interface VerdictEvidence {
+  /** Names the miner's own result, as far as the comparison looks at it (`exact`: the hash of pixels or tensors). */
+  digest: string;
+  replays: VerdictReplay[];
+  /** How sure the judges are to notice a wrong result, 0 to 1: it decides how many neighbouring awards fall with this one. */
+  kappa: number;
+  /** Null for a job that the auditor itself had asked for: those are compared without a draw. */
+  draw: VerdictDraw | null;
+  /** What spoke against the result before any replay. */
+  suspicion: VerdictSuspicion | null;
+}
+
+/** The result looks like that of `copy_of`, which was asked for something else. */
+export type VerdictSuspicion =
+  | { of: 'adapter'; copy_of: string; cosine: number; image_difference: number | null }
+  /** `picture`: which of the job's, from 0; `distance`: bits of 256 in which the DCT hashes differ, null for equal pixels. */
+  | { of: 'picture'; copy_of: string; picture: number; distance: number | null };
+
+export interface VerdictReplay {
+  /** `trusted`: a reference; `peer`: a miner of another operator. */
+  judge: 'trusted' | 'peer';
+  digest: string;
+  /** Whether its result and the miner's are the same work. */
+  agrees: boolean;
+  /** What was measured, by name, one set per picture; null where only equality was asked for. */
+  distances: Readonly<Record<string, number>>[] | null;
+}
+
+/**
+ * Why this job: drawn, or for the epoch's floor (the lowest u of those that were not), or as a likely copy. u comes from the epoch's
+ * revealed secret and the job's id; drawn means u < q·2⁶⁴.
+ */
+export interface VerdictDraw {
+  why: 'draw' | 'floor' | 'copy';
+  q: number | null;
+  u: string | null;
+  epoch: number;
+  policy_version: number;
+}
+
+/** Outcome and all that follows are null until the audit has been done again. `valid` corrects the verdict. */
+export interface AccountAppeal {
+  filed_at: string;
+  reason: string;
+  outcome: VerdictOutcome | null;
+  decided_at: string | null;
+  verdict_reason: string | null;
 }
 
 /** `GET /v1/fairness`: whether routing gave equal capacity equal work. References and who left meanwhile do not count. */

@@ -3,14 +3,15 @@ import { Type } from 'class-transformer';
 import { IsInt, IsOptional, Max, Min } from 'class-validator';
 import type { JobKind } from '../domain/job';
 import type { Policy } from '../domain/policy';
+import type { LedgerEntryType } from '../domain/score-window';
 
 export interface ScoreEvent {
   /** 1, 2, 3, … without a gap. */
   seq: number;
-  type: 'award' | 'reversal' | 'snapshot';
+  type: LedgerEntryType | 'snapshot';
   epoch: number;
   at: string;
-  /** award and reversal: */
+  /** award, reversal and restoration: */
   id?: string;
   hotkey?: string;
   kind?: JobKind;

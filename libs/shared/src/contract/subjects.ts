@@ -59,6 +59,13 @@ export const SUBJECTS = {
     peers: ['querier'],
     payload: '(empty)',
   },
+  appealFiled: {
+    subject: 'registry.appeals.filed',
+    form: 'hint',
+    owner: 'registry',
+    peers: ['auditor'],
+    payload: '(empty)',
+  },
   appendLedger: {
     subject: 'registry.ledger.append',
     form: 'command',

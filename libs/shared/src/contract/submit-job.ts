@@ -1,11 +1,13 @@
 /**
- * A job handed in: over HTTP by a client (`SubmitJobBody`, inputs by URL), over NATS by the auditor (`SubmitJobCommand`,
- * the stored input of an earlier job, so that a replay asks for exactly the same work).
+ * A job handed in: over HTTP by a client (`SubmitJobBody`, inputs by URL), over NATS by the auditor (`SubmitJobCommand`:
+ * the stored input of an earlier job, so that a replay asks for exactly the same work, or a request in a client's words,
+ * which goes through everything that a client's does).
  */
 import 'reflect-metadata';
 import { Type } from 'class-transformer';
 import {
   IsArray,
+  IsBoolean,
   IsIn,
   IsInt,
   IsNumber,
@@ -18,7 +20,11 @@ import {
   MaxLength,
   Min,
   MinLength,
+  ValidateBy,
+  ValidateIf,
   ValidateNested,
+  isObject,
+  type ValidationArguments,
 } from 'class-validator';
 import type { Engine, JobInput, JobKind, JobState, RoutingRule } from '../domain/job';
 import { ENGINES, JOB_KINDS } from '../domain/task-kinds';
@@ -111,6 +117,11 @@ export class SubmitJobBody {
 
   @IsObject()
   input!: Record<string, unknown>;
+
+  /** No other miner ever sees the input again: the job may be audited by our own references only. Absent: false. */
+  @IsOptional()
+  @IsBoolean()
+  private?: boolean;
 }
 
 export class RoutingRuleMessage implements RoutingRule {
@@ -119,9 +130,29 @@ export class RoutingRuleMessage implements RoutingRule {
   onlyHotkey?: string;
 
   @IsOptional()
+  @IsString()
+  firstHotkey?: string;
+
+  @IsOptional()
   @IsArray()
   @IsString({ each: true })
   excludeOperators?: string[];
+}
+
+/** How the auditor names a LoRA in `lora_url`: it can sign no links. A client's `lora_url` may not begin so. */
+export const ARTIFACT_SCHEME = 'artifact:';
+
+/** Absent when the other one of the two is there, and only then. */
+function InsteadOf(other: 'input' | 'request'): PropertyDecorator {
+  const isDue = (command: Partial<SubmitJobCommand>, value: unknown): boolean =>
+    value !== undefined || command[other] === undefined;
+  const message = `has to be a JSON object, given instead of ${other} and not beside it`;
+  const isAlone = (value: unknown, { object }: ValidationArguments): boolean =>
+    isObject(value) && (object as SubmitJobCommand)[other] === undefined;
+  return (target, property) => {
+    ValidateIf(isDue)(target, property);
+    ValidateBy({ name: 'insteadOf', validator: { validate: isAlone } }, { message })(target, property);
+  };
 }
 
 /** `querier.jobs.submit`. */
@@ -136,9 +167,16 @@ export class SubmitJobCommand {
   @IsIn(ENGINES)
   engine!: Engine;
 
-  /** Exactly as the replayed job's row has it. */
-  @IsObject()
-  input!: JobInput;
+  /** The stored input of a job, exactly as its row has it. */
+  @InsteadOf('request')
+  input?: JobInput;
+
+  /**
+   * Or what a client would send: TrainingRequest or InferenceRequest, by `kind`. NATS carries 1 MB, hence photographs of
+   * some hundred kB.
+   */
+  @InsteadOf('input')
+  request?: Record<string, unknown>;
 
   @ValidateNested()
   @Type(() => RoutingRuleMessage)

@@ -7,7 +7,7 @@ const REFUSED = 'ST002';
 
 interface Entry {
   id: string;
-  type: 'award' | 'reversal';
+  type: 'award' | 'reversal' | 'restoration';
   hotkey: string;
   kind: string;
   jobId: string;
@@ -58,6 +58,14 @@ const reversalOf = (entry: Entry, fields: Partial<Entry> = {}): Entry => ({
   id: randomUUID(),
   type: 'reversal',
   points: String(-Number(entry.points)),
+  ...fields,
+});
+
+const restorationOf = (reversal: Entry, fields: Partial<Entry> = {}): Entry => ({
+  ...reversal,
+  id: randomUUID(),
+  type: 'restoration',
+  points: String(-Number(reversal.points)),
   ...fields,
 });
 
@@ -132,11 +140,54 @@ it('a reversal takes back exactly an earlier award, in the same batch too', asyn
   expect(await problemOf(reversalOf(late), late)).toContain(rule);
 });
 
-it('a job has one award and one reversal at most', async () => {
+it('a restoration gives back exactly what an earlier reversal took, in the same batch too', async () => {
+  const entry = award();
+  const reversal = reversalOf(entry);
+  await append(entry, reversal, restorationOf(reversal));
+  const rule = 'no earlier reversal';
+  const other = award();
+  const taken = reversalOf(other);
+  await append(other);
+  expect(await problemOf(restorationOf(taken))).toContain(rule);
+  await append(taken);
+  expect(await problemOf(restorationOf(taken, { points: '1' }))).toContain(rule);
+  expect(await problemOf(restorationOf(taken, { hotkey: 'miner-b' }))).toContain(rule);
+  expect(await problemOf(restorationOf(taken, { kind: 'lora-inference' }))).toContain(rule);
+  expect(await problemOf(restorationOf(taken, { epoch: 2 }))).toContain(rule);
+  const late = award();
+  expect(await problemOf(late, restorationOf(reversalOf(late)), reversalOf(late))).toContain(rule);
+  await append(restorationOf(taken));
+});
+
+it('a restoration that would take points is refused by the table itself', async () => {
   const entry = award();
   await append(entry, reversalOf(entry));
+  await expect(append(restorationOf(reversalOf(entry), { points: '-700000' }))).rejects.toMatchObject({
+    code: '23514',
+  });
+});
+
+it('reversals and restorations come whenever they come: into a closed epoch too', async () => {
+  const entry = award({ epoch: 2 });
+  await append(entry);
+  const owner = new Client({ connectionString: database.urls.owner });
+  await owner.connect();
+  await owner.query(`UPDATE studio.epochs SET state = 'closed' WHERE epoch = 2`);
+  const reversal = reversalOf(entry);
+  await append(reversal);
+  await append(restorationOf(reversal));
+  expect(await problemOf(award({ epoch: 2 }))).toContain('closed');
+  await owner.query(`UPDATE studio.epochs SET state = 'closing' WHERE epoch = 2`);
+  await owner.end();
+});
+
+it('a job has one award, one reversal and one restoration at most', async () => {
+  const entry = award();
+  const reversal = reversalOf(entry);
+  await append(entry, reversal, restorationOf(reversal));
   expect(await problemOf(award({ jobId: entry.jobId }))).toContain('already has an entry of type award');
   expect(await problemOf(reversalOf(entry))).toContain('already has an entry of type reversal');
+  expect(await problemOf(restorationOf(reversal))).toContain('already has an entry of type restoration');
 });
 
 it('an id with other content is refused', async () => {

@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { TRANSACTION_BOUND_MS } from './grants';
 import { Initial1763800000001 } from './migrations/0001-initial';
+import { Audits1795600000002 } from './migrations/0002-audits';
 
 /** The one migration history, oldest first. */
-export const MIGRATIONS = [Initial1763800000001];
+export const MIGRATIONS = [Initial1763800000001, Audits1795600000002];
 
 export interface DataSourceOptions {
   url: string;

@@ -107,6 +107,13 @@ describe.each(Object.entries(TABLE_RULES))('%s', (table, rule) => {
   });
 });
 
+it.each(ROLES)('views are read by %s, through to tables that it may read', async (role) => {
+  for (const view of ['score_events', 'standing_quarantines']) {
+    expect(await attempt(role, `SELECT * FROM studio.${view} LIMIT 1`)).toBeUndefined();
+  }
+  expect(await attempt(role, 'DELETE FROM studio.standing_quarantines WHERE false')).toBe(FORBIDDEN);
+});
+
 it.each(ROLES)('the schema itself cannot be changed by %s', async (role) => {
   expect(await attempt(role, 'CREATE TABLE studio.mine ()')).toBe(FORBIDDEN);
   expect(await attempt(role, 'ALTER TABLE studio.ledger DISABLE TRIGGER ALL')).toBe(FORBIDDEN);

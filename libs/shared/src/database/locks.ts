@@ -13,6 +13,8 @@ export const SCORE_RELAY_LOCK = 7_301_003;
 export const LEDGER_RELAY_LOCK = 7_301_004;
 export const AUDIT_INTAKE_LOCK = 7_301_005;
 export const EPOCH_CLOSE_LOCK = 7_301_006;
+/** Likewise, by the one that plans canaries. */
+export const CANARY_PLAN_LOCK = 7_301_008;
 
 /** Held by the one registry replica that stores what it read of the metagraph. */
 export const METAGRAPH_LOCK = 7_301_007;

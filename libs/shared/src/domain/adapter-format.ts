@@ -28,6 +28,8 @@ export interface AdapterFormat {
   describesItself: boolean;
   /** Largest ‖B·A‖ (Frobenius) of one module. */
   maxDeltaNorm: number;
+  /** Smallest of all modules together: below, nothing was trained, whatever A and B hold. */
+  minDeltaNorm: number;
   /** Largest norm of a bias or an extra. */
   maxBiasNorm: number;
 }
@@ -36,6 +38,7 @@ export interface AdapterFormat {
  * The separable coordinate network (engines/ref-sep): two branches of two linear layers, and three colour offsets.
  * The norms are bounds against garbage, not against bad training. Largest of honest trainings (two photographs; 64², 300
  * steps, rank 16; 32², 2000 steps, rank 32; 16², 2000 steps, rank 1): ‖B·A‖ 25, a bias 7.7; the bounds are 40 times that.
+ * Smallest of all modules together, after a single step at rank 1, the base's own picture and flat ones included: 0.23.
  */
 const REF_SEP: AdapterFormat = {
   engine: 'ref-sep-v1',
@@ -51,6 +54,7 @@ const REF_SEP: AdapterFormat = {
   dtype: 'F32',
   describesItself: true,
   maxDeltaNorm: 1_000,
+  minDeltaNorm: 0.01,
   maxBiasNorm: 300,
 };
 

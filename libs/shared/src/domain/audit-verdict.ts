@@ -97,6 +97,7 @@ function missing(counted: readonly Replay[]): number {
   return counted.some((replay) => replay.by === 'trusted') ? 1 : QUORUM_PEERS - counted.length;
 }
 
+/** A peer is not named: the miner reads this, and would know whom to collude with. */
 function nameOf(replay: Replay): string {
-  return replay.by === 'trusted' ? `the trusted reference ${replay.hotkey}` : `miner ${replay.hotkey}`;
+  return replay.by === 'trusted' ? `the trusted reference ${replay.hotkey}` : 'an independent miner';
 }

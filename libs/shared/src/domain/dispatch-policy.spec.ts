@@ -18,8 +18,13 @@ function miner(hotkey: string, fields: Partial<Candidate> = {}): Candidate {
   return { hotkey, operator: `op-${hotkey}`, slots: 2, freeSlots: 2, ...turns, holdsLora: false, ...fields };
 }
 
-function choose(list: readonly Candidate[], exclusions = NOBODY, policy = POLICY): string | undefined {
-  return chooseMiner(list, exclusions, NOW, policy)?.hotkey;
+function choose(
+  list: readonly Candidate[],
+  exclusions = NOBODY,
+  policy = POLICY,
+  preferred?: string,
+): string | undefined {
+  return chooseMiner(list, exclusions, NOW, policy, preferred)?.hotkey;
 }
 
 const candidates = fc.uniqueArray(
@@ -116,6 +121,46 @@ describe('choice of a miner', () => {
         const loads = list.map(({ hotkey, slots: n }) => turns.get(hotkey)! / n);
         // One turn of its own, and the lead of a holder.
         expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(1.001 + POLICY.loraLeadTurns);
+      }),
+    );
+  });
+});
+
+describe('a job that prefers a miner', () => {
+  it('gives it to that miner exactly when it may have it and has a free slot, and otherwise changes nothing', () => {
+    fc.assert(
+      fc.property(candidates, fc.nat(12), fc.boolean(), (list, at, wasTried) => {
+        const preferred = list[at];
+        fc.pre(preferred !== undefined);
+        const exclusions = { ...NOBODY, tried: new Set(wasTried ? [preferred.hotkey] : []) };
+        const isFree = !wasTried && preferred.freeSlots > 0;
+        const expected = isFree ? preferred.hotkey : choose(list, exclusions);
+        expect(choose(list, exclusions, POLICY, preferred.hotkey)).toBe(expected);
+      }),
+      { numRuns: 500 },
+    );
+    expect(choose([miner('a'), miner('b')], NOBODY, POLICY, 'nobody')).toBe('a');
+  });
+
+  it('decides when a miner is asked, not how often in the long run', () => {
+    const capacities = fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 2, maxLength: 6 });
+    fc.assert(
+      fc.property(capacities, fc.array(fc.nat(5), { maxLength: 40 }), (slots, preferences) => {
+        const list = slots.map((n, i) => miner(`m${i}`, { slots: n, freeSlots: n }));
+        const turns = new Map(list.map(({ hotkey }) => [hotkey, 0]));
+        const give = (preferred?: string): void => {
+          const chosen = chooseMiner(list, NOBODY, NOW, POLICY, preferred)!;
+          turns.set(chosen.hotkey, turns.get(chosen.hotkey)! + 1);
+          chosen.operatorTurns += Math.floor(TURN_MICRO / chosen.slots);
+          chosen.minerTurns = chosen.operatorTurns;
+        };
+        preferences.forEach((at) => give(`m${at % list.length}`));
+        const loads = (): number[] => list.map(({ hotkey, slots: n }) => turns.get(hotkey)! / n);
+        // As many clients' jobs as the others need to catch up with the one that was preferred most.
+        const most = Math.max(...loads());
+        const missing = list.reduce((sum, { slots: n }, i) => sum + Math.ceil(n * (most - loads()[i]!)), 0);
+        for (let n = 0; n < missing; n += 1) give();
+        expect(Math.max(...loads()) - Math.min(...loads())).toBeLessThanOrEqual(1.001);
       }),
     );
   });

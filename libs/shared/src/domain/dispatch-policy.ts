@@ -3,6 +3,9 @@
  * Pure: time, load and turns are passed in. Routing decides the sums of points, hence fairness comes before everything
  * else; scores play no part.
  *
+ * Jobs that the auditor makes name a miner that goes before everybody for their first attempt. It costs that miner its turns
+ * like any job: it is asked later for others, and its share in the long run stays what its capacity says.
+ *
  * Turns are counted in virtual time: each turn moves a miner on by 1 / its proven slots, and its operator by 1 / the
  * proven slots of all its miners, in millionths. Whoever is furthest behind is next, so that jobs are shared in
  * proportion to capacity, first between operators, then between the miners of one.
@@ -36,20 +39,27 @@ export interface Exclusions {
 export type TurnPolicy = Pick<RoutingPolicy, 'exploreAfterMs' | 'loraLeadTurns'>;
 
 /**
- * The miner whose turn it is. First whoever was not asked for too long; then the operator that is furthest behind, and of
- * its miners the one that is, then hotkey order. A miner that holds the LoRA goes before these two while it is not too far
- * ahead of them. Deterministic, and independent of the order of the candidates.
+ * The miner whose turn it is. First the one that the job prefers, then whoever was not asked for too long; then the operator
+ * that is furthest behind, and of its miners the one that is, then hotkey order. A miner that holds the LoRA goes before
+ * these two while it is not too far ahead of them. Deterministic, and independent of the order of the candidates.
  * Undefined when none has a free slot.
+ * @param preferred hotkey of the miner that goes before everybody, if it may have the job and has a free slot.
  */
 export function chooseMiner<T extends Candidate>(
   candidates: readonly T[],
   exclusions: Exclusions,
   nowMs: number,
   policy: TurnPolicy,
+  preferred?: string,
 ): T | undefined {
   const free = candidates.filter((candidate) => isEligible(candidate, exclusions) && candidate.freeSlots > 0);
   const neglected = free.filter(({ askedAtMs }) => nowMs - askedAtMs >= policy.exploreAfterMs);
-  return first(neglected, isLongerUnasked) ?? holderInReach(free, policy.loraLeadTurns) ?? first(free, precedes);
+  return (
+    free.find(({ hotkey }) => hotkey === preferred) ??
+    first(neglected, isLongerUnasked) ??
+    holderInReach(free, policy.loraLeadTurns) ??
+    first(free, precedes)
+  );
 }
 
 /** Whether a miner may have the job at all, now or when a slot frees up. */

@@ -6,7 +6,7 @@
  * - **lease**: a worker's right to move a job, bounded in database time; `leaseNo` fences writes of an earlier holder.
  * - **miner**: an untrusted HTTP endpoint, known by its **hotkey** (sr25519, SS58). Its **operator** owns it.
  * - **reference**: a trusted, unpaid miner on which audits are replayed.
- * - **award / reversal**: the ledger entries that give and take a miner's points.
+ * - **award / reversal / restoration**: the ledger entries that give, take and give back a miner's points.
  * - **epoch**: the interval between two snapshots of the scores.
  */
 
@@ -84,9 +84,12 @@ export interface InferenceResult {
 
 export type JobResult = TrainingResult | InferenceResult;
 
-/** Restricts who may do a job. Used by audits, which ask one miner or avoid an operator. */
+/** Restricts or prefers who does a job. Used by the auditor alone; no miner ever sees it. */
 export interface RoutingRule {
+  /** Nobody else, and again after a failure. A reference is asked only where it is named here. */
   onlyHotkey?: string;
+  /** Its first attempt goes to this miner if it can take it at that moment; from then on it is a job like any other. */
+  firstHotkey?: string;
   excludeOperators?: string[];
 }
 

@@ -2,6 +2,8 @@
  * The policy: every number that decides a score, in one versioned record. Ledger rows, draws and snapshots carry its
  * version, so that a score can be recomputed from an export years later. A change is a new version, never an edit.
  */
+import { PERCEPTUAL_THRESHOLDS, type PerceptualThresholds } from './perceptual-thresholds';
+
 export interface Policy {
   version: number;
   /** Share of T_max after which a result earns nothing (seed §3.1). */
@@ -73,11 +75,26 @@ export interface AuditPolicy {
   meanDelayMs: number;
   /** |cosine| of ΔW at or above which two adapters of different training images are one copied from the other. */
   copyCosine: number;
+  /** Independent operators that a lane needs, besides the miner's own, to be paid for without a trusted reference. */
+  quorumOperators: number;
+  /** Appeals that a miner may file in one epoch: each costs two replays. */
+  appealsPerEpoch: number;
+  /** For engines whose results are not bit-equal across machines. */
+  perceptual: PerceptualThresholds;
+  canary: CanaryPolicy;
+}
+
+/** Jobs of our own where clients send too few for a miner to be measured by. */
+export interface CanaryPolicy {
+  /** Fewest jobs per (miner, kind, engine) and epoch, clients' jobs included; 0: none are made. */
+  floorPerEpoch: number;
+  /** Share of them whose answer a reference is asked for first, so that they are compared at once. */
+  knownShare: number;
 }
 
 /** The defaults of incentive.md and audit.md. */
 export const DEFAULT_POLICY: Policy = {
-  version: 1,
+  version: 2,
   latencyCutoffShare: 0.9,
   networkCredit: true,
   windowEpochs: 20,
@@ -103,6 +120,10 @@ export const DEFAULT_POLICY: Policy = {
     cusumThreshold: 11,
     meanDelayMs: 120_000,
     copyCosine: 0.98,
+    quorumOperators: 3,
+    appealsPerEpoch: 20,
+    perceptual: PERCEPTUAL_THRESHOLDS,
+    canary: { floorPerEpoch: 3, knownShare: 0.5 },
   },
   routing: {
     rampStart: 1,
@@ -123,11 +144,25 @@ export const DEFAULT_POLICY: Policy = {
 /** The policy of `npm start`: the same mechanism at a pace a person can watch. */
 export const DEMO_POLICY: Policy = {
   ...DEFAULT_POLICY,
-  version: 1_000,
+  version: 1_001,
   closeBoundMs: 60_000,
   leaseMs: 5_000,
   audit: { ...DEFAULT_POLICY.audit, probationJobs: 3, meanDelayMs: 300 },
 };
+
+/**
+ * A stored policy with the figures that its version did not know yet. It is the same policy: what came later has the value
+ * that was in force without it.
+ */
+export function completePolicy(stored: Policy): Policy {
+  const canary = stored.audit.canary ?? { floorPerEpoch: 0, knownShare: 0 };
+  return {
+    ...DEFAULT_POLICY,
+    ...stored,
+    routing: { ...DEFAULT_POLICY.routing, ...stored.routing },
+    audit: { ...DEFAULT_POLICY.audit, ...stored.audit, canary },
+  };
+}
 
 export function epochMs(policy: Policy): number {
   return policy.epochBlocks * policy.blockMs;

@@ -20,9 +20,13 @@ function reversalOf(entry: LedgerEntry): LedgerEntry {
   return { ...entry, id: `r-${entry.jobId}`, type: 'reversal', points: -entry.points, reason: 'audit' };
 }
 
+function restorationOf(reversal: LedgerEntry): LedgerEntry {
+  return { ...reversal, id: `b-${reversal.jobId}`, type: 'restoration', points: -reversal.points, reason: 'appeal' };
+}
+
 const WINDOW = { epoch: 10, windowEpochs: 20 };
 
-/** A ledger in which every job has one award and perhaps a reversal. */
+/** A ledger in which every job has one award, perhaps a reversal, and then perhaps a restoration. */
 const ledger = fc
   .array(
     fc.record({
@@ -30,14 +34,15 @@ const ledger = fc
       kind: fc.constantFrom<JobKind>('lora-training', 'lora-inference'),
       epoch: fc.integer({ min: 1, max: 12 }),
       points: fc.bigInt({ min: 0n, max: 700_000n }),
-      reversed: fc.boolean(),
+      fate: fc.constantFrom('stands', 'reversed', 'restored'),
     }),
     { maxLength: 40 },
   )
   .map((jobs) =>
-    jobs.flatMap(({ reversed, ...fields }, i) => {
+    jobs.flatMap(({ fate, ...fields }, i) => {
       const entry = award({ jobId: `job-${i}`, ...fields });
-      return reversed ? [entry, reversalOf(entry)] : [entry];
+      const all = [entry, reversalOf(entry), restorationOf(reversalOf(entry))];
+      return all.slice(0, { stands: 1, reversed: 2, restored: 3 }[fate]);
     }),
   );
 
@@ -65,10 +70,21 @@ describe('score window', () => {
     expect([...scores.keys()]).toEqual(['miner-a']);
   });
 
-  it('drops an award and its reversal together when their epoch leaves the window', () => {
+  it('scores a miner again whose only job was restored, as if nothing had happened', () => {
+    const wronged = award({ jobId: '1' });
+    const reversal = reversalOf(wronged);
+    const scores = scoresAt([wronged, reversal, restorationOf(reversal)], WINDOW);
+    expect(scores).toEqual(scoresAt([wronged], WINDOW));
+    expect(scores.get('miner-a')).toMatchObject({ points: 700_000n, validJobs: 1 });
+  });
+
+  it('drops an award, its reversal and its restoration together when their epoch leaves the window', () => {
     const old = award({ jobId: '1', epoch: 5 });
-    const entries = [old, reversalOf(old), award({ jobId: '2', epoch: 6 })];
-    expect(scoresAt(entries, { epoch: 8, windowEpochs: 4 })).toEqual(scoresAt(entries, { epoch: 8, windowEpochs: 3 }));
+    const restored = award({ jobId: '3', epoch: 5 });
+    const again = [reversalOf(restored), restorationOf(reversalOf(restored))];
+    const entries = [old, reversalOf(old), award({ jobId: '2', epoch: 6 }), restored, ...again];
+    expect(scoresAt(entries, { epoch: 8, windowEpochs: 4 }).get('miner-a')?.validJobs).toBe(2);
+    expect(scoresAt(entries, { epoch: 8, windowEpochs: 3 }).get('miner-a')?.validJobs).toBe(1);
     expect(scoresAt(entries, { epoch: 8, windowEpochs: 2 }).size).toBe(0);
   });
 
@@ -96,11 +112,14 @@ describe('score window', () => {
     );
   });
 
-  it('equals the sum of the awards that were never reversed', () => {
+  it('equals the sum of the awards that were never reversed, or restored', () => {
     fc.assert(
       fc.property(ledger, (entries) => {
-        const reversed = new Set(entries.filter((e) => e.type === 'reversal').map((e) => e.jobId));
-        const valid = entries.filter((e) => e.type === 'award' && !reversed.has(e.jobId) && e.epoch <= 10);
+        const jobsOf = (type: LedgerEntry['type']) =>
+          new Set(entries.filter((e) => e.type === type).map((e) => e.jobId));
+        const [reversed, restored] = [jobsOf('reversal'), jobsOf('restoration')];
+        const stands = ({ jobId }: LedgerEntry): boolean => !reversed.has(jobId) || restored.has(jobId);
+        const valid = entries.filter((e) => e.type === 'award' && stands(e) && e.epoch <= 10);
         const scores = scoresAt(entries, { epoch: 10, windowEpochs: 0 });
         for (const hotkey of ['miner-a', 'miner-b', 'miner-c']) {
           const own = valid.filter((e) => e.hotkey === hotkey);

@@ -1,18 +1,22 @@
 /**
- * Scores from the ledger: the sum of points whose award epoch lies in a trailing window. The ledger is append-only; a
- * reversal is a negative entry that carries its award's epoch, so that both leave the window together.
+ * Scores from the ledger: the sum of points whose award epoch lies in a trailing window. The ledger is append-only: a
+ * reversal is a negative entry, a restoration gives back what a reversal took, and both carry their award's epoch, so that
+ * all leave the window together.
  */
 import type { JobKind } from './job';
 
+export const LEDGER_ENTRY_TYPES = ['award', 'reversal', 'restoration'] as const;
+export type LedgerEntryType = (typeof LEDGER_ENTRY_TYPES)[number];
+
 export interface LedgerEntry {
   id: string;
-  type: 'award' | 'reversal';
+  type: LedgerEntryType;
   hotkey: string;
   kind: JobKind;
   jobId: string;
-  /** Epoch of the award, for a reversal too (whenever it was appended). */
+  /** Epoch of the award, for its reversal and restoration too (whenever they were appended). */
   epoch: number;
-  /** Millionths: ≥ 0 for an award, the negated award for its reversal. */
+  /** Millionths: ≥ 0 for an award and its restoration, the negated award for its reversal. */
   points: bigint;
   reason: string;
   policyVersion: number;
@@ -28,8 +32,13 @@ export interface Window {
 export interface MinerScore {
   points: bigint;
   pointsByKind: Partial<Record<JobKind, bigint>>;
-  /** Completed jobs in the window whose award was not reversed; at least 1. */
+  /** Completed jobs in the window whose award stands; at least 1. */
   validJobs: number;
+}
+
+/** What an entry adds to the count of valid jobs: a job has at most one entry of each type, so counting needs no matching. */
+export function validStep(type: LedgerEntryType): 1 | -1 {
+  return type === 'reversal' ? -1 : 1;
 }
 
 /** The first epoch of the window (negative figures mean: everything). */
@@ -50,8 +59,7 @@ export function scoresAt(entries: Iterable<LedgerEntry>, window: Window): Map<st
     scores.set(entry.hotkey, score);
     score.points += entry.points;
     score.pointsByKind[entry.kind] = (score.pointsByKind[entry.kind] ?? 0n) + entry.points;
-    // A job has at most one award and one reversal (architecture.md, invariant 3), so counting needs no matching.
-    score.validJobs += entry.type === 'award' ? 1 : -1;
+    score.validJobs += validStep(entry.type);
   }
   const scored = [...scores].filter(([, score]) => score.validJobs > 0);
   return new Map(scored.sort(([a], [b]) => (a < b ? -1 : 1)));

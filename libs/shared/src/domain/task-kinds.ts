@@ -4,7 +4,11 @@
  */
 import type { Engine, InferenceInput, JobInput, JobKind, TrainingInput } from './job';
 
-export type Comparator = 'exact' | 'perceptual';
+/**
+ * How two results of one job are compared. `exact`: bits. `perceptual`: pictures that are not bit-equal across machines.
+ * `functional`: adapters that are not, by what a trusted engine renders with them.
+ */
+export type Comparator = 'exact' | 'perceptual' | 'functional';
 
 export interface TaskKind {
   kind: JobKind;
@@ -78,7 +82,7 @@ export const TASK_KINDS: readonly TaskKind[] = [
     kind: 'lora-training',
     engine: 'flux',
     weightMicro: TRAINING_WEIGHT_MICRO,
-    comparator: 'perceptual',
+    comparator: 'functional',
     artifact: 'lora',
     limits: FLUX_LIMITS,
     timeoutMs: () => 600_000,

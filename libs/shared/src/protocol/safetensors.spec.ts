@@ -37,9 +37,9 @@ describe('safetensors', () => {
           .float32Array({ minLength: rows * cols, maxLength: rows * cols })
           .map((data) => ({ shape: [rows, cols], data })),
       );
-    const names = fc
-      .string({ minLength: 1, unit: 'grapheme' })
-      .filter((n) => n !== '__metadata__' && n !== '__proto__');
+    // Such as JavaScript treats in ways of its own: by order, by meaning.
+    const odd = fc.constantFrom('__proto__', 'constructor', 'toString', '0', '10', '2');
+    const names = fc.oneof(fc.string({ minLength: 1, unit: 'grapheme' }), odd).filter((n) => n !== '__metadata__');
     fc.assert(
       fc.property(fc.uniqueArray(fc.tuple(names, tensor), { selector: ([n]) => n, minLength: 1 }), (list) => {
         const { tensors, metadata } = readSafetensors(writeSafetensors(list, { rank: '4' }));
@@ -82,6 +82,47 @@ describe('safetensors', () => {
       'duplicate-key',
     ],
     [
+      'one key twice in the metadata',
+      fileOf(`{"__metadata__":{"k":"a","k":"b"},"a":${JSON.stringify(f32(0, 4))}}`, bytes(4)),
+      'duplicate-key',
+    ],
+    [
+      'one key twice in the metadata, escaped',
+      fileOf(`{"__metadata__":{"k":"{","\\u006b":"}"},"a":${JSON.stringify(f32(0, 4))}}`, bytes(4)),
+      'duplicate-key',
+    ],
+    ['__proto__ twice', fileOf(`{"__proto__":1,"__proto__":${JSON.stringify(f32(0, 4))}}`, bytes(4)), 'duplicate-key'],
+    ['metadata twice', fileOf(`{"__metadata__":{},"a":${JSON.stringify(f32(0, 4))},"__metadata__":{"k":"v"}}`, bytes(4)), 'duplicate-key'], // prettier-ignore
+    ['metadata that is a list', fileOf({ __metadata__: ['v'], a: f32(0, 4) }, bytes(4)), 'metadata'],
+    ['a side written 1e0', fileOf('{"a":{"dtype":"F32","shape":[1e0],"data_offsets":[0,4]}}', bytes(4)), 'header-json'],
+    ['a side written 1.0', fileOf('{"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}', bytes(4)), 'header-json'],
+    [
+      'an offset written -0',
+      fileOf('{"a":{"dtype":"F32","shape":[1],"data_offsets":[-0,4]}}', bytes(4)),
+      'header-json',
+    ],
+    [
+      'an offset written 4E0',
+      fileOf('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4E0]}}', bytes(4)),
+      'header-json',
+    ],
+    ['half a surrogate pair in a name', fileOf(`{"\\ud800":${JSON.stringify(f32(0, 4))}}`, bytes(4)), 'header-json'],
+    [
+      'half a surrogate pair in the metadata',
+      fileOf(`{"__metadata__":{"k":"\\udc00"},"a":${JSON.stringify(f32(0, 4))}}`, bytes(4)),
+      'header-json',
+    ],
+    ['a side that is text', fileOf({ a: f32(0, 4, ['1']) }, bytes(4)), 'shape'],
+    ['a shape that is a number', fileOf({ a: f32(0, 4, 1) }, bytes(4)), 'shape'],
+    ['offsets that run backwards', fileOf({ a: f32(4, 0, [1]) }, bytes(4)), 'offsets'],
+    ['a tensor that is a list', fileOf({ a: [1] }, bytes(4)), 'header-json'],
+    ['a header that is a list', fileOf('[{}]', bytes(4)), 'header-json'],
+    [
+      'a tensor of two kinds',
+      fileOf({ a: f32(0, 4, [1]), b: { ...f32(0, 4, [2]), dtype: 'F16' } }, bytes(4)),
+      'offsets',
+    ],
+    [
       'too many tensors',
       fileOf(Object.fromEntries(Array.from({ length: 4097 }, (_, i) => [i, 0]))),
       'too-many-tensors',
@@ -118,6 +159,13 @@ describe('safetensors', () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+
+  it('reads text that merely looks like what is refused', () => {
+    const metadata = { '1e2': '-0 {"a":1,"a":2}', '\\ud800': '😀', '\\"': '\\u0061' };
+    const a = { shape: [1], data: new Float32Array([1]) };
+    expect(readSafetensors(writeSafetensors([['a{"', a]], metadata))).toMatchObject({ metadata });
+    expect(faultOf(fileOf(`{"\\ud83d\\ude00":${JSON.stringify(f32(0, 4))}}`, bytes(4)))).toBe('none');
   });
 
   it('hashes tensors, not their order or metadata', () => {

@@ -80,13 +80,14 @@ export function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
   const list = [...tensors];
-  const header: Record<string, unknown> = Object.keys(metadata).length > 0 ? { [METADATA_KEY]: metadata } : {};
+  const header: [string, unknown][] = Object.keys(metadata).length > 0 ? [[METADATA_KEY, metadata]] : [];
   let end = 0;
   for (const [name, { shape, data }] of list) {
-    header[name] = { dtype: 'F32', shape, data_offsets: [end, end + data.length * DTYPE_BYTES.F32] };
+    header.push([name, { dtype: 'F32', shape, data_offsets: [end, end + data.length * DTYPE_BYTES.F32] }]);
     end += data.length * DTYPE_BYTES.F32;
   }
-  const json = new TextEncoder().encode(JSON.stringify(header));
+  // From entries, not by assignment: a tensor may be called __proto__.
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
   const headerBytes = Math.ceil(json.length / 8) * 8;
   const file = new Uint8Array(LENGTH_BYTES + headerBytes + end);
   const view = new DataView(file.buffer);
@@ -133,15 +134,18 @@ interface Entry {
 
 function parseHeader(header: Uint8Array): { metadata: Record<string, string>; entries: Entry[] } {
   if (header[0] !== 0x7b) throw new SafetensorsError('header-json', 'the header does not start with {');
-  const parsed = parseJson(header);
+  const { text, parsed } = parseJson(header);
   const names = Object.keys(parsed).filter((name) => name !== METADATA_KEY);
   if (names.length === 0) throw new SafetensorsError('shape', 'the file has no tensors');
   if (names.length > MAX_TENSORS)
     throw new SafetensorsError('too-many-tensors', `${names.length} tensors; at most ${MAX_TENSORS} are read`);
-  return { metadata: readMetadata(parsed[METADATA_KEY]), entries: names.map((name) => readEntry(name, parsed[name])) };
+  const metadata = readMetadata(parsed[METADATA_KEY]);
+  const entries = names.map((name) => readEntry(name, parsed[name]));
+  assertPlain(text);
+  return { metadata, entries };
 }
 
-function parseJson(header: Uint8Array): Record<string, unknown> {
+function parseJson(header: Uint8Array): { text: string; parsed: Record<string, unknown> } {
   let text: string;
   let parsed: unknown;
   try {
@@ -153,7 +157,22 @@ function parseJson(header: Uint8Array): Record<string, unknown> {
   const duplicate = findDuplicateKey(text);
   if (duplicate !== undefined)
     throw new SafetensorsError('duplicate-key', `the header has the key ${JSON.stringify(duplicate)} twice`);
-  return parsed as Record<string, unknown>;
+  return { text, parsed: parsed as Record<string, unknown> };
+}
+
+/** A string, as a token of text that is known to be JSON. */
+const STRING = /"[^"\\]*(?:\\.[^"\\]*)*"/g;
+
+/**
+ * What JSON.parse reads and the format's own reader does not: numbers in other forms than digits (1e2, 1.0, -0), and halves
+ * of surrogate pairs. Such a file would be sound here and of no use to any honest renderer.
+ */
+function assertPlain(json: string): void {
+  if (/[^\s{}[\]:,0-9]/.test(json.replace(STRING, '')))
+    throw new SafetensorsError('header-json', 'the header has more than objects, lists, text and plain whole numbers');
+  for (const [token] of json.matchAll(STRING))
+    if (/\\u/.test(token) && /\p{Surrogate}/u.test(JSON.parse(token) as string))
+      throw new SafetensorsError('header-json', 'the header has half a surrogate pair');
 }
 
 /** JSON.parse keeps the last of two equal keys and says nothing, so the text is scanned. It is known to be JSON. */

@@ -2,7 +2,16 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { HOUSE_CLIENT_ID } from '../contract/submit-job';
-import type { Engine, InferenceInput, JobInput, JobKind, JobResult, LoraRef, TrainingInput } from '../domain/job';
+import type {
+  Engine,
+  ImageRef,
+  InferenceInput,
+  JobInput,
+  JobKind,
+  JobResult,
+  LoraRef,
+  TrainingInput,
+} from '../domain/job';
 import type { Policy } from '../domain/policy';
 import { taskKind } from '../domain/task-kinds';
 import type { TestDatabase } from './postgres';
@@ -149,6 +158,31 @@ export class FinishedJobs {
       client.release();
     }
     return id;
+  }
+
+  /** The row of a stored image, with what the checks found out about it. */
+  async image({ sha256, bytes, contentType, ...facts }: ImageRef & { dctHash?: string }): Promise<void> {
+    await this.querier.query(
+      `INSERT INTO studio.artifacts (sha256, bytes, content_type, facts) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+      [sha256, bytes, contentType, facts],
+    );
+  }
+
+  /** Likewise of a stored LoRA. */
+  async lora({ sha256, bytes, contentType, ...facts }: LoraRef, engine: Engine): Promise<void> {
+    await this.querier.query(
+      `INSERT INTO studio.artifacts (sha256, bytes, content_type, facts) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+      [sha256, bytes, contentType, { ...facts, engine }],
+    );
+  }
+
+  /** As the registry files it for a miner. */
+  async appeal(jobId: string, hotkey: string, reason = 'the reference is wrong'): Promise<void> {
+    await this.registry.query('INSERT INTO studio.appeals (job_id, hotkey, reason) VALUES ($1, $2, $3)', [
+      jobId,
+      hotkey,
+      reason,
+    ]);
   }
 
   /** The id of the job with this idempotency key, if there is one. */

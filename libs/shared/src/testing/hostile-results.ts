@@ -2,10 +2,13 @@
  * What a hostile miner can put into a result: one table for the door that reads results and for the process that has to
  * outlive all of it. Asked for are one picture of 64 × 64, or a LoRA of ref-sep-v1 with rank 4.
  */
+import { deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import { adapterFormat, adapterShapes } from '../domain/adapter-format';
 import { LORA_PART, MANIFEST_PART, imagePart } from '../contract/miner-job';
 import { writeSafetensors } from '../protocol/safetensors';
+import { claiming, pngChunk, withChunks } from './png-file';
+import { field, form, FORM_TYPE, MANIFEST, manifestPart, part } from './result-form';
 
 export const HOSTILE_SIZE = { width: 64, height: 64 };
 export const HOSTILE_LORA = { engine: 'ref-sep-v1', rank: 4, resolution: 64 } as const;
@@ -22,27 +25,9 @@ export interface HostileResult {
 /** Hidden where a picture may hide something; never in what we keep. */
 export const PAYLOAD = 'PAYLOAD-OF-A-STRANGER';
 
-const BOUNDARY = 'edge';
-const TYPE = `multipart/form-data; boundary=${BOUNDARY}`;
+const TYPE = FORM_TYPE;
 const IMAGE = imagePart(0);
-
-const MANIFEST = JSON.stringify({
-  job_id: '0198f2a0-0000-7000-8000-000000000001',
-  attempt: 1,
-  status: 'completed',
-  files: [IMAGE],
-});
-
-const part = (name: string, bytes: Buffer | string, headers = ''): Buffer =>
-  Buffer.concat([
-    Buffer.from(
-      `--${BOUNDARY}\r\ncontent-disposition: form-data; name="${name}"; filename="${name}"\r\n${headers}\r\n`,
-    ),
-    Buffer.from(bytes as string),
-    Buffer.from('\r\n'),
-  ]);
-const form = (...parts: Buffer[]): Buffer => Buffer.concat([...parts, Buffer.from(`--${BOUNDARY}--\r\n`)]);
-const manifest = part(MANIFEST_PART, MANIFEST, 'content-type: application/json\r\n');
+const manifest = manifestPart();
 
 export async function hostileResults(): Promise<HostileResult[]> {
   return [...(await pictures()), ...loras(), ...forms(await picture().png().toBuffer())];
@@ -72,6 +57,9 @@ async function pictures(): Promise<HostileResult[]> {
   const bomb = await sharp({ create: { width: 6_000, height: 6_000, channels: 3, background: '#000' } })
     .png({ compressionLevel: 9 })
     .toBuffer();
+  const text = pngChunk('zTXt', compressed('Comment', 50_000_000));
+  const profile = pngChunk('iCCP', compressed('Profile', 100_000_000));
+  const empty = pngChunk('prVt', Buffer.alloc(0));
   const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><image href="file:///etc/passwd"/></svg>';
   const image = (name: string, bytes: Buffer | string, reason: HostileResult['reason']): HostileResult => ({
     name,
@@ -87,8 +75,20 @@ async function pictures(): Promise<HostileResult[]> {
     image('a PNG whose last chunk is missing', png.subarray(0, png.length - 12), 'clean'),
     image('a PNG that is a zip as well', Buffer.concat([png, Buffer.from(`PK\x03\x04${PAYLOAD}PK\x05\x06`)]), 'clean'),
     image('a PNG with a script behind it', Buffer.concat([png, Buffer.from(`<script>${PAYLOAD}</script>`)]), 'clean'),
-    image('a PNG with a text chunk', withChunk(png, 'tEXt', Buffer.from(`Comment\0${PAYLOAD}`)), 'clean'),
-    image('an animated PNG', withChunk(png, 'acTL', Buffer.from([0, 0, 0, 2, 0, 0, 0, 0])), 'clean'),
+    image('a PNG with a text chunk', withChunks(png, pngChunk('tEXt', Buffer.from(`Comment\0${PAYLOAD}`))), 'clean'),
+    image('an animated PNG', withChunks(png, pngChunk('acTL', Buffer.from([0, 0, 0, 2, 0, 0, 0, 0]))), 'clean'),
+    // Of 16 GiB and 90 s, where the decoder sees it.
+    image(
+      'a PNG with 200 compressed texts of 50 MB',
+      withChunks(png, ...Array.from({ length: 200 }, () => text)),
+      'clean',
+    ),
+    image(
+      'a PNG with a million empty chunks',
+      withChunks(png, Buffer.concat(Array<Buffer>(1_000_000).fill(empty))),
+      'clean',
+    ),
+    image('a colour profile of 100 MB', withChunks(png, profile), 'clean'),
     image('an animated WebP', moving, /frames instead of one/),
     image('an SVG', svg, /not a PNG, JPEG or WebP/),
     image(
@@ -101,38 +101,16 @@ async function pictures(): Promise<HostileResult[]> {
   ];
 }
 
-/** The file with another size in its header. */
-function claiming(png: Buffer, width: number, height: number): Buffer {
-  const claimed = Buffer.from(png);
-  claimed.writeUInt32BE(width, 16);
-  claimed.writeUInt32BE(height, 20);
-  claimed.writeUInt32BE(crc32(claimed.subarray(12, 29)), 29);
-  return claimed;
+/** What a chunk of compressed text or a profile holds: its name, the method, and a stream that becomes this long. */
+function compressed(name: string, length: number): Buffer {
+  return Buffer.concat([Buffer.from(`${name}\0\0`), deflateSync(Buffer.alloc(length, 'x'), { level: 9 })]);
 }
 
-/** The file with a chunk behind its header. */
-function withChunk(png: Buffer, type: string, data: Buffer): Buffer {
-  const body = Buffer.concat([Buffer.from(type), data]);
-  const chunk = Buffer.concat([Buffer.alloc(4), body, Buffer.alloc(4)]);
-  chunk.writeUInt32BE(data.length, 0);
-  chunk.writeUInt32BE(crc32(body), 4 + body.length);
-  return Buffer.concat([png.subarray(0, 33), chunk, png.subarray(33)]);
-}
-
-function crc32(bytes: Uint8Array): number {
-  let crc = ~0;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
-  return ~crc >>> 0;
-}
-
-/** A sound LoRA; `value` replaces its first number. */
-function lora(value?: number): Buffer {
+/** A LoRA of one number everywhere; `value` replaces its first. */
+function lora(value?: number, everywhere = 0.01): Buffer {
   const shapes = adapterShapes(adapterFormat(HOSTILE_LORA.engine)!, HOSTILE_LORA.rank);
   const tensors = [...shapes].map(([name, shape], index) => {
-    const data = new Float32Array(shape.reduce((product, side) => product * side, 1)).fill(0.01);
+    const data = new Float32Array(shape.reduce((product, side) => product * side, 1)).fill(everywhere);
     if (index === 0 && value !== undefined) data[0] = value;
     return [name, { shape, data }] as const;
   });
@@ -179,6 +157,14 @@ function loras(): HostileResult[] {
     file('a tensor that is not a number', lora(NaN), /not finite/),
     file('a tensor without an end', lora(Infinity), /not finite/),
     file('numbers beyond any training', lora(1e30), /larger than any training/),
+    file('numbers that change nothing', lora(0, 1e-20), /changes nothing/),
+    file('a shape of 1e2', safetensors('{"a":{"dtype":"F32","shape":[1e0],"data_offsets":[0,4]}}', 4), /plain whole/),
+    file(
+      'half a character',
+      safetensors('{"\\ud800":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4),
+      /surrogate/,
+    ),
+    file('a tensor named __proto__', safetensors(JSON.stringify({ ['__proto__']: tensor(0, 8) }), 8), /missing/),
     file('a cut file', lora().subarray(0, 2_000), /the file is cut/),
   ];
 }
@@ -240,6 +226,3 @@ function forms(png: Buffer): HostileResult[] {
     ),
   ];
 }
-
-const field = (name: string, value: string): Buffer =>
-  Buffer.from(`--${BOUNDARY}\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`);

@@ -14,7 +14,7 @@ import { openTestRedis, type TestRedis } from './redis';
 /** A request to the registry as its sender signs and sends it; every part can be made wrong. */
 export interface SignedSending {
   form?: SignedForm;
-  method?: 'GET' | 'PUT' | 'DELETE';
+  method?: 'GET' | 'PUT' | 'POST' | 'DELETE';
   key: Hotkey;
   /** As signed; `sent` replaces it on the way. */
   path?: string;

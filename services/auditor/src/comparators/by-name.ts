@@ -1,14 +1,13 @@
-import type { Comparator } from '@studio/shared/domain/task-kinds';
-import { exact } from './exact';
-import type { ResultComparator } from './result-comparator';
+import type { Engine } from '@studio/shared/domain/job';
+import type { TaskKind } from '@studio/shared/domain/task-kinds';
+
+/** Engines that the auditor can run itself, to try an adapter on: none but the CPU engine. */
+const TRUSTED_ENGINES: ReadonlySet<Engine> = new Set<Engine>(['ref-sep-v1']);
 
 /**
- * Perceptual results cannot be compared yet: their audits end as inconclusive, which never hurts a miner. Saying so is
- * better than a comparison that convicts by an uncalibrated threshold.
+ * Whether results of this kind on this engine can be compared at all. Where they cannot, audits end as inconclusive and the
+ * work is unpaid: saying so is better than a comparison that convicts by chance.
  */
-const COMPARATORS: Readonly<Record<Comparator, ResultComparator | undefined>> = { exact, perceptual: undefined };
-
-/** Undefined: results under this comparator cannot be compared. */
-export function comparatorNamed(name: Comparator): ResultComparator | undefined {
-  return COMPARATORS[name];
+export function isComparable({ comparator, engine }: Pick<TaskKind, 'comparator' | 'engine'>): boolean {
+  return comparator !== 'functional' || TRUSTED_ENGINES.has(engine);
 }

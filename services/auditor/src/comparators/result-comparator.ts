@@ -6,7 +6,13 @@ export interface Difference {
   how: string;
 }
 
-/** Decides whether two results of the same job are the same work. One per name in task-kinds.ts. */
+/** Figures of one picture's or adapter's comparison, by name; they go into the verdict's evidence. */
+export type Distances = Readonly<Record<string, number>>;
+
+/**
+ * Decides whether two results of the same job are the same work. Synchronous: one that has to look into files has done so for
+ * every pair of the case before it is handed out (comparators.ts).
+ */
 export interface ResultComparator {
   /** Names the result completely, as far as this comparator looks: what `agrees` takes and evidence shows. */
   digest: (result: JobResult) => string;
@@ -14,4 +20,6 @@ export interface ResultComparator {
   agrees: (a: string, b: string) => boolean;
   /** The first difference; undefined when there is none. */
   difference: (target: JobResult, reference: JobResult) => Difference | undefined;
+  /** What was measured, where more than equality was. */
+  distances?: (a: string, b: string) => Distances[] | undefined;
 }

@@ -39,6 +39,8 @@ describe('a LoRA of the diffusion engine', () => {
     ['a tensor that belongs to no pair', file({ ...PEFT, payload: [1] }), /"payload" is not part of a LoRA/],
     ['NaN', file(PEFT, () => NaN), /not finite/],
     ['an untrained one', file(PEFT, (name) => (name.includes('lora_B') ? 0 : 1)), /untrained/],
+    ['an untrained other half', file(PEFT, (name) => (name.includes('lora_A') ? 0 : 1)), /untrained/],
+    ['an alpha of many numbers', file({ ...KOHYA, 'lora_unet_double_blocks_0_img_attn_proj.alpha': [1000] }), /alpha of more than one/], // prettier-ignore
     ['a LoRA of another model', file({ 'text_model.encoder.layers.0.q.lora_A.weight': [4, 8], 'text_model.encoder.layers.0.q.lora_B.weight': [6, 4] }), /no engine here/], // prettier-ignore
   ])('is refused with %s', (_, bytes, reason) => {
     expect(recogniseLora(bytes)).toEqual({ ok: false, reason: expect.stringMatching(reason) });

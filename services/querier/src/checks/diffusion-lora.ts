@@ -7,7 +7,7 @@
 import type { Engine, LoraRef } from '@studio/shared/domain/job';
 import { findTaskKind } from '@studio/shared/domain/task-kinds';
 import { tensorHash, type SafetensorsFile, type Tensor } from '@studio/shared/protocol/safetensors';
-import { refuse, type Checked } from './image-check';
+import { refuse, type Checked } from './checked';
 
 const ENGINE: Engine = 'flux';
 const PART = /^(?<module>.+)\.(?:(?<down>lora_A|lora_down)\.weight|(?<up>lora_B|lora_up)\.weight|(?<alpha>alpha))$/;
@@ -19,6 +19,7 @@ type Recognised = Checked<Pick<LoraRef, 'rank' | 'tensorHash'> & { engine: Engin
 interface Pair {
   down?: Tensor;
   up?: Tensor;
+  alpha?: Tensor;
 }
 
 /** Undefined where the file is no LoRA of this engine at all; a refusal where it is one that cannot be used. */
@@ -32,8 +33,9 @@ export function recogniseDiffusionLora({ tensors }: SafetensorsFile): Recognised
   if (problem !== undefined) return refuse(problem);
   const infinite = names.find((name) => !tensors.get(name)!.data.every(Number.isFinite));
   if (infinite !== undefined) return refuse(`tensor ${infinite} has values that are not finite`);
-  if ([...pairs.values()].every(({ up }) => up!.data.every((value) => value === 0))) {
-    return refuse('every second matrix is zero: the LoRA is untrained');
+  const isZero = (tensor: Tensor | undefined): boolean => tensor!.data.every((value) => value === 0);
+  if ([...pairs.values()].every(({ down, up }) => isZero(up) || isZero(down))) {
+    return refuse('every pair has a matrix of zeros: the LoRA is untrained');
   }
   const rank = Math.max(...[...pairs.values()].map(({ down }) => down!.shape[0]!));
   const [, most] = findTaskKind('lora-training', ENGINE)!.limits.rank;
@@ -44,17 +46,19 @@ export function recogniseDiffusionLora({ tensors }: SafetensorsFile): Recognised
 function pairsOf(tensors: SafetensorsFile['tensors']): Map<string, Pair> {
   const pairs = new Map<string, Pair>();
   for (const [name, tensor] of tensors) {
-    const { module = '', down, up } = PART.exec(name)?.groups ?? {};
+    const { module = '', down, up, alpha } = PART.exec(name)?.groups ?? {};
     const pair = pairs.get(module) ?? {};
     if (down) pair.down = tensor;
     if (up) pair.up = tensor;
+    if (alpha) pair.alpha = tensor;
     pairs.set(module, pair);
   }
   return pairs;
 }
 
-function pairProblem(module: string, { down, up }: Pair): string | undefined {
+function pairProblem(module: string, { down, up, alpha }: Pair): string | undefined {
   if (!down || !up) return `module ${module} has one of its two matrices only`;
+  if (alpha && alpha.data.length !== 1) return `module ${module} has an alpha of more than one number`;
   const [rank, inputs] = down.shape;
   const [outputs, other] = up.shape;
   const flat = down.shape.length === 2 && up.shape.length === 2;

@@ -9,7 +9,7 @@ import {
   type SafetensorsFile,
 } from '@studio/shared/protocol/safetensors';
 import { recogniseDiffusionLora } from './diffusion-lora';
-import { refuse, type Checked } from './image-check';
+import { refuse, type Checked } from './checked';
 
 export interface LoraFacts {
   engine: Engine;
@@ -110,6 +110,9 @@ function valueProblem(tensors: Tensors, format: AdapterFormat): string | undefin
   if (tooLarge) return `the change of module ${tooLarge.name} is larger than any training makes`;
   if (format.modules.every(({ name }) => tensors.get(loraB(name))!.data.every((value) => value === 0))) {
     return 'every lora_B is zero: the LoRA is untrained';
+  }
+  if (Math.sqrt(deltas.reduce((sum, delta) => sum + delta * delta, 0)) < format.minDeltaNorm) {
+    return 'the LoRA changes nothing: it is untrained';
   }
   const products = new Set(format.modules.flatMap(({ name }) => [loraA(name), loraB(name)]));
   for (const [name, { data }] of tensors) {

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { deflateSync } from 'node:zlib';
 import sharp from 'sharp';
+import { claiming, pngChunk, rgbPng, withChunks } from '@studio/shared/testing/png-file';
 import { canonicalPhotograph, photographProblem } from './photograph';
 
 const CHELSEA = readFileSync(join(__dirname, '../../../../photos/chelsea.png'));
@@ -54,9 +56,38 @@ describe('a photograph', () => {
           .toBuffer(),
       /blank/,
     ],
+    [
+      'a dot on black',
+      () => rgbPng({ width: 64, height: 64 }, new Uint8Array(3 * 64 * 64).fill(255, 3_000, 3_060)),
+      /blank/,
+    ],
+    ['interlaced and needs more memory than three bytes a pixel', async () => claiming(await noise(8, 8).ensureAlpha().png({ progressive: true }).toBuffer(), 7_000, 7_000), /is interlaced \(progressive\) and too large/], // prettier-ignore
     ['an animation', async () => sharp(await Promise.all([noise(8, 8).png().toBuffer(), noise(8, 8).png().toBuffer()]), { join: { animated: true } }).webp().toBuffer(), /animated/], // prettier-ignore
   ])('that is %s is refused with the remedy', async (_, bytes, reason) => {
     expect(await reasonOf(await bytes())).toMatch(reason);
+  });
+
+  it('has its colours by its profile', async () => {
+    const green = { create: { width: 90, height: 90, channels: 3 as const, background: '#20c040' } };
+    const dot = {
+      input: { create: { width: 45, height: 90, channels: 3 as const, background: '#fff' } },
+      left: 0,
+      top: 0,
+    };
+    const plain = await sharp(green).composite([dot]).png().toBuffer();
+    const wide = await sharp(plain).withIccProfile('p3').png().toBuffer();
+    const [as, named] = await Promise.all([canonicalPhotograph(plain, 64), canonicalPhotograph(wide, 64)]);
+    if (!as.ok || !named.ok) throw new Error('refused');
+    expect(await sharp(wide).removeAlpha().raw().toBuffer()).not.toEqual(await sharp(plain).raw().toBuffer());
+    expect(await meanDifference(as.value.png, named.value.png)).toBeLessThan(1);
+  });
+
+  it('costs nothing by what is written into it', async () => {
+    const text = pngChunk('zTXt', Buffer.concat([Buffer.from('Comment\0\0'), deflateSync(Buffer.alloc(50_000_000))]));
+    const bomb = withChunks(CHELSEA, ...Array.from({ length: 200 }, () => text));
+    const [one, other] = await Promise.all([canonicalPhotograph(bomb, 64), canonicalPhotograph(CHELSEA, 64)]);
+    expect(one).toEqual(other);
+    expect(await photographProblem(bomb)).toBeUndefined();
   });
 
   it('is refused by its header alone when it is uploaded', async () => {

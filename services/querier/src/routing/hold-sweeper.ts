@@ -7,7 +7,7 @@
 import { TASK_KINDS } from '@studio/shared/domain/task-kinds';
 import type { Logger } from '@studio/shared/platform/logger';
 import { Sweeper } from '@studio/shared/platform/sweeper';
-import type { HoldName, LaneStore, TimedHold } from './lane-store';
+import { isRest, type HoldName, type LaneStore, type TimedHold } from './lane-store';
 import type { TurnBoard } from './turn-board';
 import type { ProvenRow, TurnStore } from './turn.store';
 import type { Lane } from './turns';
@@ -56,7 +56,8 @@ export class HoldSweeper {
     const lane = `${kind}|${engine}`;
     const nowMs = this.clock();
     const open = new Map((await rows.openHolds({ kind, engine }, nowMs)).map((hold) => [nameOf(hold), hold]));
-    const held = new Map((await store.holds(lane, nowMs)).map((hold) => [nameOf(hold), hold]));
+    const holds = (await store.holds(lane, nowMs)).filter((hold) => !isRest(hold));
+    const held = new Map(holds.map((hold) => [nameOf(hold), hold]));
     const twice = (sign: string): boolean => {
       seen.add(sign);
       return this.suspects.has(sign);

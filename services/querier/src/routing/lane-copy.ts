@@ -14,6 +14,9 @@ import type { LaneImage, LaneName, Released, Take, TakeAnswer, TimedHold } from 
 import type { Offer } from './miner-directory';
 import type { TurnCandidate } from './turns';
 
+/** A miner's first job alone fills the one slot that it begins with, and its success gives it the second. */
+const FIRST_STEP = 1;
+
 interface Entry {
   record: MinerRecord | undefined;
   /** Slots in use at the last answer, and turns that were asked for since. */
@@ -176,15 +179,28 @@ export class LaneCopy {
     return Number.isFinite(least) ? least : this.turns;
   }
 
-  /** Slots of all the operator's miners that can be asked, this one's included in any case. */
+  /** Whether nobody has a free slot. */
+  isFull(nowMs: number, policy: RoutingPolicy): boolean {
+    return this.members.every((offer) => this.freeSlots(offer, nowMs, policy) <= 0);
+  }
+
+  /**
+   * Slots of all the operator's miners that can be asked, this one's included in any case. Those that a hotkey is believed to
+   * have before it has proven any count once: ten hotkeys on one machine would otherwise have ten times as many.
+   */
   private slotsOf(operator: string, own: Offer, nowMs: number, policy: RoutingPolicy): number {
-    let sum = provenOf(this.entries.get(own.miner.hotkey)?.record, own, policy);
+    let [proven, believed] = [0, 0];
+    const count = (slots: number): void => {
+      if (slots > policy.rampStart + FIRST_STEP) proven += slots;
+      else believed = Math.max(believed, slots);
+    };
+    count(provenOf(this.entries.get(own.miner.hotkey)?.record, own, policy));
     for (const offer of this.members) {
       const { hotkey } = offer.miner;
       if (offer.miner.operator !== operator || hotkey === own.miner.hotkey) continue;
-      sum += openSlots(this.entries.get(hotkey)?.record, offer, nowMs, policy);
+      count(openSlots(this.entries.get(hotkey)?.record, offer, nowMs, policy));
     }
-    return sum;
+    return proven + believed;
   }
 
   private forget(): void {

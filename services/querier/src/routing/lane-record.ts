@@ -43,8 +43,18 @@ export function learned(record: MinerRecord, lesson: Lesson, policy: RoutingPoli
 }
 
 function breakerAfter(breaker: Breaker, end: HoldEnd, nowMs: number, policy: RoutingPolicy): Breaker {
-  if (end === 'success') return afterSuccess();
-  return end === 'failed' || end === 'unreachable' ? afterFailure(breaker, nowMs, policy) : breaker;
+  switch (end) {
+    case 'success':
+      return afterSuccess();
+    case 'failed':
+    case 'unreachable':
+    // Nothing but late, five times in a row: it accepts jobs and lets others do them.
+    case 'late':
+      return afterFailure(breaker, nowMs, policy);
+    case 'busy':
+    case 'released':
+      return breaker;
+  }
 }
 
 const FIELDS = 7;

@@ -11,8 +11,19 @@ export type LaneName = string;
 /** A hold is named by its attempt, so that any process can end it. */
 export interface HoldName {
   hotkey: string;
-  /** `job:attempt`. */
+  /** `job:attempt`; with `rest:` before it, of a slot that rests after that attempt. */
   name: string;
+}
+
+const REST = 'rest:';
+
+/** Known by its attempt as well, so that a slot rests once. No attempt under way belongs to it. */
+export function restAfter({ hotkey, name }: HoldName): HoldName {
+  return { hotkey, name: `${REST}${name}` };
+}
+
+export function isRest({ name }: HoldName): boolean {
+  return name.startsWith(REST);
 }
 
 export interface TimedHold extends HoldName {

@@ -41,6 +41,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await redis.clear();
   await db.query(`UPDATE studio.attempts SET state = 'superseded' WHERE state = 'open'`);
+  await db.query('UPDATE studio.miner_slots SET proven = 4');
   policy = { ...DEFAULT_POLICY.routing, rampStart: 4, exploreAfterMs: Infinity };
 });
 
@@ -219,22 +220,65 @@ describe('turns shared by several workers', () => {
     expect(Object.fromEntries(other.board.room())).toEqual({ [`${NAME}|m0`]: 4, [NAME]: 4 });
   });
 
-  it('leave a miner alone after failures in a row, and then let exactly one job through as a probe', async () => {
-    miners(1, 4);
-    policy = { ...policy, breakerFailures: 3, breakerOpenMs: MINUTE_MS };
-    const workers = [worker(), worker(), worker(), worker()];
-    for (let failure = 0; failure < 3; failure += 1)
-      await settle(workers[0]!, (await turn(workers[0]!))!, 'unreachable');
-    const tryAll = async (): Promise<SlotHold[]> => {
-      await Promise.all(workers.map(({ board }) => board.refresh(0)));
-      return (await Promise.all(workers.map((of) => turn(of)))).filter((hold) => hold !== undefined);
+  it.each([
+    ['unreachable', 4],
+    ['failed', 2],
+    ['late', 2],
+  ] as const)(
+    'leave a miner alone that was %s several times in a row, and then let exactly one job through as a probe',
+    async (end, left) => {
+      miners(1, 4);
+      policy = { ...policy, breakerFailures: 3, breakerOpenMs: MINUTE_MS };
+      const workers = [worker(), worker(), worker(), worker()];
+      for (let failure = 0; failure < 3; failure += 1) await settle(workers[0]!, (await turn(workers[0]!))!, end);
+      const tryAll = async (): Promise<SlotHold[]> => {
+        await Promise.all(workers.map(({ board }) => board.refresh(0)));
+        return (await Promise.all(workers.map((of) => turn(of)))).filter((hold) => hold !== undefined);
+      };
+      expect(await tryAll()).toEqual([]);
+      nowMs += MINUTE_MS;
+      const [probe, ...others] = await tryAll();
+      expect([probe?.hotkey, others]).toEqual(['m0', []]);
+      await settle(workers[3]!, probe!, 'success');
+      expect(await tryAll()).toHaveLength(left);
+    },
+  );
+
+  it('let a slot rest whose turn brought nothing, for every worker and as long as is said, but not a reference’s', async () => {
+    miners(2, 1);
+    offers[1]!.miner.trusted = true;
+    const [one, other] = [worker(), worker()];
+    const rest = async (offer: Offer): Promise<boolean> => {
+      const lane = { ...LANE, hotkey: offer.miner.hotkey, jobId: randomUUID(), attemptNo: 1 };
+      const take = () => one.board.reserve(one.board.candidates([offer], LANE, null)[0]!, lane, MINUTE_MS);
+      while (!(await take()));
+      one.board.settle(lane, 'busy', { restMs: 10_000 });
+      await one.board.drain();
+      await other.board.refresh(0);
+      return [one, other].every(({ board }) => board.candidates([offer], LANE, null)[0]!.freeSlots === 0);
     };
-    expect(await tryAll()).toEqual([]);
-    nowMs += MINUTE_MS;
-    const [probe, ...others] = await tryAll();
-    expect([probe?.hotkey, others]).toEqual(['m0', []]);
-    await settle(workers[3]!, probe!, 'success');
-    expect(await tryAll()).toHaveLength(4);
+    expect([await rest(offers[0]!), await rest(offers[1]!)]).toEqual([true, false]);
+    // It belongs to no attempt, and is not taken for one that is over.
+    for (let look = 0; look < 2; look += 1) await other.sweeper.sweep();
+    await other.board.refresh(0);
+    expect(freeSlots(other)).toBe(0);
+    nowMs += 10_000;
+    await other.board.refresh(0);
+    expect(freeSlots(other)).toBe(1);
+  });
+
+  it('prove no further slot by a slow success, unless nobody in the lane has a free one', async () => {
+    miners(2, 8);
+    const one = worker();
+    const proven = async (hotkey: string): Promise<string> => (await stored(hotkey))!.split('|')[3]!;
+    const all = await turns(one, 8);
+    const last = (hotkey: string): SlotHold => all.filter((hold) => hold.hotkey === hotkey).at(-1)!;
+    one.board.settle(last('m0'), 'success', { isSlow: true });
+    await one.board.drain();
+    expect(await proven('m0')).toBe('5');
+    one.board.settle(last('m1'), 'success', { isSlow: true });
+    await one.board.drain();
+    expect(await proven('m1')).toBe('4');
   });
 
   it('prefer the holders of a LoRA that another worker found', async () => {

@@ -9,10 +9,18 @@ import { TASK_KINDS } from '@studio/shared/domain/task-kinds';
 import type { Logger } from '@studio/shared/platform/logger';
 import { LaneCopy } from './lane-copy';
 import { learned } from './lane-record';
-import type { HoldName, LaneImage, LaneStore, Released, Take, TimedHold } from './lane-store';
+import {
+  restAfter,
+  type HoldName,
+  type LaneImage,
+  type LaneStore,
+  type Released,
+  type Take,
+  type TimedHold,
+} from './lane-store';
 import { LoraHolders } from './lora-holders';
 import type { Offer } from './miner-directory';
-import type { HoldEnd, Lane, SlotHold, TurnCandidate, Turns } from './turns';
+import type { EndNotes, HoldEnd, Lane, SlotHold, TurnCandidate, Turns } from './turns';
 
 /** What Postgres knows of a lane. */
 export interface LaneRows {
@@ -62,7 +70,9 @@ export class TurnBoard implements Turns {
     const copy = this.copy(lane);
     const holders = lora === null ? new Set<string>() : this.loras.of(lora);
     const [nowMs, policy] = [this.clock(), this.parts.policy()];
-    return offers.map((offer) => copy.candidate(offer, holders.has(offer.miner.hotkey), nowMs, policy));
+    return askedAsOperators(
+      offers.map((offer) => copy.candidate(offer, holders.has(offer.miner.hotkey), nowMs, policy)),
+    );
   }
 
   async reserve(candidate: TurnCandidate, hold: SlotHold, ttlMs: number): Promise<boolean> {
@@ -80,8 +90,8 @@ export class TurnBoard implements Turns {
     return false;
   }
 
-  settle(hold: SlotHold, end: HoldEnd): void {
-    this.follow(this.end(hold, end));
+  settle(hold: SlotHold, end: HoldEnd, notes: EndNotes = {}): void {
+    this.follow(this.end(hold, end, notes));
   }
 
   holds(hotkey: string, lora: string): void {
@@ -139,21 +149,41 @@ export class TurnBoard implements Turns {
     }
   }
 
-  private async end(hold: SlotHold, end: HoldEnd): Promise<void> {
+  private async end(hold: SlotHold, end: HoldEnd, { restMs = 0, isSlow = false }: EndNotes): Promise<void> {
     const copy = this.copy(hold);
     const name = nameOf(hold);
     this.recent.delete(recentKey(copy, name));
+    const isProof = !isSlow || (await this.isFull(copy, hold));
     const released = await this.parts.store.release(copy.name, name, this.clock());
     if (!released) return;
-    copy.released(hold.hotkey, released);
-    await this.learn(copy, hold, end, released);
+    const rests = restMs > 0 && (await this.restSlot(copy, hold, restMs));
+    copy.released(hold.hotkey, rests ? { ...released, used: released.used + 1 } : released);
+    await this.learn(copy, hold, end, { ...released, filled: released.filled && isProof });
     this.parts.onFree?.();
+  }
+
+  /**
+   * Whether every miner of the lane has all its slots in use. Only then does a slow success prove one more: otherwise whoever
+   * held its answers back would have more jobs under way, and would get more for that alone.
+   */
+  private async isFull(copy: LaneCopy, lane: Lane): Promise<boolean> {
+    const nowMs = this.clock();
+    if (!(copy.readAtMs <= nowMs && nowMs - copy.readAtMs < REREAD_MS)) await this.read(copy, lane);
+    return copy.isFull(nowMs, this.parts.policy());
+  }
+
+  /** A reference is ours: it gains nothing by refusing, and audits wait for it. */
+  private async restSlot(copy: LaneCopy, hold: SlotHold, restMs: number): Promise<boolean> {
+    const nowMs = this.clock();
+    if (this.offerOf(hold)?.miner.trusted) return false;
+    await this.parts.store.restore(copy.name, [{ ...restAfter(nameOf(hold)), expiresAtMs: nowMs + restMs }], nowMs);
+    return true;
   }
 
   private async learn(copy: LaneCopy, hold: SlotHold, end: HoldEnd, { record, used, filled }: Released): Promise<void> {
     let known = record;
     for (let tries = 0; known && tries < LEARN_TRIES; tries += 1) {
-      const declared = this.declared(hold) ?? known.proven;
+      const declared = this.offerOf(hold)?.slots ?? known.proven;
       const lesson = { end, declared, filled, beside: used, nowMs: this.clock() };
       const next = learned(known, lesson, this.parts.policy());
       if (!next) return;
@@ -199,8 +229,8 @@ export class TurnBoard implements Turns {
     }
   }
 
-  private declared({ hotkey, kind, engine }: SlotHold): number | undefined {
-    return this.parts.directory.every(kind, engine).find(({ miner }) => miner.hotkey === hotkey)?.slots;
+  private offerOf({ hotkey, kind, engine }: SlotHold): Offer | undefined {
+    return this.parts.directory.every(kind, engine).find(({ miner }) => miner.hotkey === hotkey);
   }
 
   private members({ kind, engine }: Lane, copy: LaneCopy): number {
@@ -224,6 +254,14 @@ export class TurnBoard implements Turns {
   private warn(err: unknown): void {
     this.parts.log.warn({ err }, 'turns are not up to date');
   }
+}
+
+function askedAsOperators(candidates: TurnCandidate[]): TurnCandidate[] {
+  const latest = new Map<string, number>();
+  for (const { operator, askedAtMs } of candidates)
+    latest.set(operator, Math.max(askedAtMs, latest.get(operator) ?? 0));
+  for (const candidate of candidates) candidate.askedAtMs = latest.get(candidate.operator) ?? 0;
+  return candidates;
 }
 
 function recentKey({ name: lane }: LaneCopy, { hotkey, name }: HoldName): string {

@@ -15,6 +15,11 @@ export interface Lane {
 }
 
 export interface TurnCandidate extends Candidate {
+  /**
+   * When any miner of its operator was last asked: who has ten hotkeys is not forgotten ten times as often, and within an
+   * operator whoever is furthest behind is next in any case.
+   */
+  askedAtMs: number;
   offer: Offer;
 }
 
@@ -27,6 +32,14 @@ export interface SlotHold extends Lane {
 
 export type { HoldEnd };
 
+/** What else there is to say of a hold's end. */
+export interface EndNotes {
+  /** The slot stays taken for so long, because its turn brought nothing and was over too soon. */
+  restMs?: number;
+  /** A success that took longer than such jobs usually do. */
+  isSlow?: boolean;
+}
+
 export interface Turns {
   /** Everybody in `offers` with what the copy says of them. `lora`: SHA-256 of the LoRA that the job renders with. */
   candidates(offers: readonly Offer[], lane: Lane, lora: string | null): TurnCandidate[];
@@ -36,7 +49,7 @@ export interface Turns {
    */
   reserve(candidate: TurnCandidate, hold: SlotHold, ttlMs: number): Promise<boolean>;
   /** Gives the slot back and learns from how it went. Settling again, or what was never held, changes nothing. */
-  settle(hold: SlotHold, end: HoldEnd): void;
+  settle(hold: SlotHold, end: HoldEnd, notes?: EndNotes): void;
   /** The miner has just made or used this LoRA. */
   holds(hotkey: string, lora: string): void;
   /** Brings the holders of this LoRA into the copy; never throws. */

@@ -5,6 +5,7 @@ import { connect, consumerOpts } from 'nats';
 import { Client } from 'pg';
 import type { ScoreBoard, ScoreEvent, Snapshot } from '@studio/shared/contract/scores';
 import { SCORES_STREAM } from '@studio/shared/contract/subjects';
+import type { LedgerEntryType } from '@studio/shared/domain/score-window';
 import { weightsFile } from '../system/processes';
 import type { System } from '../system/start-system';
 import type { OperatorClient } from './operator-client';
@@ -32,7 +33,7 @@ export interface AwardRow {
 
 export interface LedgerRowText {
   seq: string;
-  type: 'award' | 'reversal';
+  type: LedgerEntryType;
   job_id: string;
   hotkey: string;
   epoch: number;

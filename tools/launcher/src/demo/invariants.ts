@@ -4,6 +4,7 @@
  */
 import { createHash, createHmac } from 'node:crypto';
 import type { Snapshot } from '@studio/shared/contract/scores';
+import type { LedgerEntryType } from '@studio/shared/domain/score-window';
 import { findTaskKind } from '@studio/shared/domain/task-kinds';
 import type { AwardRow, Evidence, LedgerRowText } from './evidence';
 import type { MinerSummary } from './miner-summary';
@@ -37,7 +38,8 @@ export function checkInvariants(c: Case): Record<string, boolean> {
       (job) => job.open === 0 && job.accepted === (job.state === 'succeeded' ? 1 : 0),
     ),
     oneAwardAndOneReversalAtMost: atMostOnce(evidence.ledger),
-    everyReversalUndoesItsAward: reversalsMatch(evidence.ledger),
+    everyReversalUndoesItsAward: undoes(evidence.ledger, 'reversal', 'award'),
+    everyRestorationUndoesItsReversal: undoes(evidence.ledger, 'restoration', 'reversal'),
     onlyValidResultsEarn: evidence.awards.every((row) => row.state === 'succeeded' && row.attempt_state === 'accepted'),
     pointsFollowTheLatencyCurve: evidence.awards.every((row) => BigInt(row.points) === expectedPoints(row)),
     scoreEventsAreGapFree: gapFree(evidence.httpEvents) && gapFree(evidence.streamEvents),
@@ -66,13 +68,19 @@ function atMostOnce(ledger: readonly LedgerRowText[]): boolean {
   return new Set(ledger.map((row) => `${row.job_id}/${row.type}`)).size === ledger.length;
 }
 
-function reversalsMatch(ledger: readonly LedgerRowText[]): boolean {
-  const awards = new Map(ledger.filter((row) => row.type === 'award').map((row) => [row.job_id, row]));
+/** Every entry of one type takes back exactly what an earlier one of the other type did for the same job. */
+function undoes(ledger: readonly LedgerRowText[], type: LedgerEntryType, undone: LedgerEntryType): boolean {
+  const before = new Map(ledger.filter((row) => row.type === undone).map((row) => [row.job_id, row]));
   return ledger
-    .filter((row) => row.type === 'reversal')
+    .filter((row) => row.type === type)
     .every((row) => {
-      const award = awards.get(row.job_id);
-      return award?.hotkey === row.hotkey && award.epoch === row.epoch && BigInt(award.points) === -BigInt(row.points);
+      const entry = before.get(row.job_id);
+      return (
+        entry?.hotkey === row.hotkey &&
+        entry.epoch === row.epoch &&
+        Number(entry.seq) < Number(row.seq) &&
+        BigInt(entry.points) === -BigInt(row.points)
+      );
     });
 }
 

@@ -9,6 +9,7 @@ export interface MinerSummary {
   points: string;
   pointsByKind: Record<string, string>;
   awarded: string;
+  /** What reversals took and no restoration gave back. */
   reversed: string;
   validJobs: number;
   winRate: number;
@@ -31,9 +32,9 @@ export function summarise(
       const own = events.filter(
         (event) => event.hotkey === hotkey && event.epoch === snapshot.epoch && event.seq <= snapshot.ledger_seq,
       );
-      const total = (type: string): string =>
+      const total = (...types: string[]): string =>
         own
-          .filter((event) => event.type === type)
+          .filter((event) => types.includes(event.type))
           .reduce((sum, event) => sum + BigInt(event.points!), 0n)
           .toString();
       return {
@@ -42,7 +43,7 @@ export function summarise(
         points: score?.points ?? '0',
         pointsByKind: score?.points_by_kind ?? { 'lora-training': '0', 'lora-inference': '0' },
         awarded: total('award'),
-        reversed: total('reversal'),
+        reversed: total('reversal', 'restoration'),
         validJobs: score?.valid_jobs ?? 0,
         winRate: score?.win_rate ?? 0,
         weight: score?.weight ?? 0,

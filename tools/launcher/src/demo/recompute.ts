@@ -3,7 +3,7 @@
  * comparison, Math.exp. It shares nothing with the registry, so that an error would have to be made twice. Pure.
  */
 export interface LedgerRow {
-  type: 'award' | 'reversal';
+  type: 'award' | 'reversal' | 'restoration';
   hotkey: string;
   epoch: number;
   points: bigint;
@@ -49,7 +49,7 @@ export function recomputeWeights(
 }
 
 function validJobs(rows: readonly LedgerRow[], hotkey: string): number {
-  return rows.filter((row) => row.hotkey === hotkey).reduce((n, row) => n + (row.type === 'award' ? 1 : -1), 0);
+  return rows.filter((row) => row.hotkey === hotkey).reduce((n, row) => n + (row.type === 'reversal' ? -1 : 1), 0);
 }
 
 function sum(rows: readonly LedgerRow[], hotkey: string): bigint {

@@ -92,6 +92,7 @@ export function serviceSpecs(
         POSTGRES_URL: endpoints.postgres('studio_auditor'),
         HTTP_PORT: String(endpoints.auditorPort),
         ADMIN_KEY: secrets.adminKey,
+        CANARY_CORPUS: join(places.root, 'photos'),
       },
     },
     {

@@ -4,13 +4,14 @@
  */
 import type { RoutableMiner } from '@studio/shared/contract/miners';
 import { chooseMiner } from '@studio/shared/domain/dispatch-policy';
-import type { RoutingPolicy } from '@studio/shared/domain/policy';
+import { DEFAULT_POLICY, type RoutingPolicy } from '@studio/shared/domain/policy';
 import type { TimedHold } from '@studio/querier/routing/lane-store';
 import { MemoryLanes } from '@studio/querier/routing/memory-lanes';
 import type { Offer } from '@studio/querier/routing/miner-directory';
 import { TurnBoard } from '@studio/querier/routing/turn-board';
-import type { HoldEnd, Lane, SlotHold } from '@studio/querier/routing/turns';
-import { Chance } from './chance';
+import type { EndNotes, HoldEnd, Lane, SlotHold } from '@studio/querier/routing/turns';
+import { isSlow, restMs, type UsualTimes } from '@studio/querier/routing/usual-times';
+import { Chance } from '../chance';
 import { EventQueue } from './event-queue';
 import type { SimMiner } from './population';
 
@@ -26,6 +27,8 @@ export interface LaneOptions {
   timeoutMs: number;
   /** Share of the slots of the miners there are from the start. */
   load: number;
+  /** Share of jobs that take `times` as long as usual, and as much longer before they time out. */
+  long?: { share: number; times: number };
   workers: number;
   policy: RoutingPolicy;
   /** How many LoRAs there are (the first is the most popular), and how long one takes to transfer; none in training. */
@@ -41,6 +44,8 @@ export interface MinerFigures {
   asked: number;
   refused: number;
   done: number;
+  /** Of jobs that would each have brought 1 at no latency. */
+  points: number;
   /** Slots believed, on average over the requests. */
   provenSum: number;
   firstAskedAtMs: number | undefined;
@@ -60,6 +65,8 @@ export interface LaneFigures {
 
 interface Job {
   id: string;
+  /** Times the usual. */
+  size: number;
   lora: string | null;
   arrivedAtMs: number;
   attempts: number;
@@ -75,6 +82,9 @@ const BUSY_REFRESH_MS = 50;
 const ROUND_TRIP_MS = 50;
 const MAX_ATTEMPTS = 3;
 const MAX_CHOICES = 32;
+/** As the workers' hedges do, with the quantile of the policy. */
+const LATEST_JOBS = 1_000;
+const LEARN_MS = 10_000;
 /** A cache of a miner: LoRAs that it keeps; the oldest go. */
 const MINER_CACHE = 20;
 
@@ -94,6 +104,10 @@ export class LaneRun {
   private readonly waiting: Job[] = [];
   private readonly figures: Map<string, MinerFigures>;
   private readonly totals = { jobs: 0, failedJobs: 0, loraJobs: 0, transfersSaved: 0, waitedMs: 0, overbooked: 0 };
+  /** Latencies of the latest results, as shares of the timeout. */
+  private readonly shares: number[] = [];
+  private usual: UsualTimes;
+  private learnedAtMs = -Infinity;
   private jobsMade = 0;
   private isOver = false;
 
@@ -109,7 +123,7 @@ export class LaneRun {
     this.figures = new Map(
       miners.map((miner) => [
         miner.hotkey,
-        { miner, asked: 0, refused: 0, done: 0, provenSum: 0, firstAskedAtMs: undefined },
+        { miner, asked: 0, refused: 0, done: 0, points: 0, provenSum: 0, firstAskedAtMs: undefined },
       ]),
     );
     const rows = {
@@ -166,7 +180,20 @@ export class LaneRun {
     const isCounted = nowMs >= START_MS + this.options.warmUpMs;
     if (isCounted) this.totals.jobs += 1;
     this.jobsMade += 1;
-    return { id: `${this.jobsMade}`, lora: this.lora(), arrivedAtMs: nowMs, attempts: 0, tried: new Set(), isCounted };
+    return {
+      id: `${this.jobsMade}`,
+      size: this.size(),
+      lora: this.lora(),
+      arrivedAtMs: nowMs,
+      attempts: 0,
+      tried: new Set(),
+      isCounted,
+    };
+  }
+
+  private size(): number {
+    const { long } = this.options;
+    return long && this.chance.happens(long.share) ? long.times : 1;
   }
 
   /** The n-th LoRA is wanted 1/n as often as the first (Zipf): log-uniform, by the integral in place of the sum. */
@@ -185,7 +212,8 @@ export class LaneRun {
   }
 
   private async reserve(board: TurnBoard, job: Job): Promise<SlotHold | undefined> {
-    const { lane, policy, timeoutMs } = this.options;
+    const { lane, policy } = this.options;
+    const timeoutMs = this.timeoutMs(job);
     if (this.waiting.length > 0) await board.refresh(BUSY_REFRESH_MS);
     if (job.lora !== null) await board.learnHolders(job.lora);
     const exclusions = { tried: job.tried, excludeOperators: new Set<string>() };
@@ -204,7 +232,7 @@ export class LaneRun {
 
   private note(job: Job, hotkey: string, proven: number, hold: SlotHold): void {
     const name = nameOf(hold);
-    this.open.set(name, { hotkey, name, expiresAtMs: this.time.nowMs + this.options.timeoutMs * 2 });
+    this.open.set(name, { hotkey, name, expiresAtMs: this.time.nowMs + this.timeoutMs(job) * 2 });
     const held = (this.held.get(hotkey) ?? 0) + 1;
     this.held.set(hotkey, held);
     this.totals.overbooked = Math.max(this.totals.overbooked, held - proven);
@@ -219,17 +247,24 @@ export class LaneRun {
   private send(board: TurnBoard, job: Job, hold: SlotHold): void {
     const { miner } = this.figures.get(hold.hotkey)!;
     const running = this.running.get(miner.hotkey) ?? 0;
+    if (miner.refusesLong && job.size > 1) {
+      const end = miner.refusesLong === 'busy' ? 'busy' : 'failed';
+      this.time.in(ROUND_TRIP_MS, () => this.end(board, job, hold, { end, afterMs: ROUND_TRIP_MS }));
+      return;
+    }
     if (running >= miner.actual || this.chance.happens(miner.refusalRate)) {
-      this.time.in(ROUND_TRIP_MS, () => this.end(board, job, hold, 'busy'));
+      this.time.in(ROUND_TRIP_MS, () => this.end(board, job, hold, { end: 'busy', afterMs: ROUND_TRIP_MS }));
       return;
     }
     this.running.set(miner.hotkey, running + 1);
     const failed = miner.hangs || this.chance.happens(miner.failRate);
-    const workMs = this.options.jobMs * miner.slowness * this.chance.between(0.7, 1.3) + this.transferMs(job, miner);
-    const afterMs = miner.hangs ? this.options.timeoutMs : failed ? workMs * this.chance.next() : workMs;
-    this.time.in(ROUND_TRIP_MS + afterMs, () => {
+    const usualMs = this.options.jobMs * job.size;
+    const workMs = usualMs * miner.slowness * this.chance.between(0.7, 1.3) + this.transferMs(job, miner);
+    const answerMs = miner.hangs ? this.timeoutMs(job) : failed ? workMs * this.chance.next() : workMs;
+    const afterMs = ROUND_TRIP_MS + answerMs;
+    this.time.in(afterMs, () => {
       this.running.set(miner.hotkey, this.running.get(miner.hotkey)! - 1);
-      return this.end(board, job, hold, failed ? 'failed' : 'success');
+      return this.end(board, job, hold, { end: failed ? 'failed' : 'success', afterMs });
     });
   }
 
@@ -248,21 +283,50 @@ export class LaneRun {
     return saved ? 0 : this.options.transferMs;
   }
 
-  private async end(board: TurnBoard, job: Job, hold: SlotHold, end: HoldEnd): Promise<void> {
+  private async end(
+    board: TurnBoard,
+    job: Job,
+    hold: SlotHold,
+    { end, afterMs }: { end: HoldEnd; afterMs: number },
+  ): Promise<void> {
     const figures = this.figures.get(hold.hotkey)!;
     this.open.delete(nameOf(hold));
     this.held.set(hold.hotkey, this.held.get(hold.hotkey)! - 1);
-    board.settle(hold, end);
+    board.settle(hold, end, this.notes(job, end, afterMs));
     if (end === 'success' && job.lora !== null) board.holds(hold.hotkey, job.lora);
     await board.drain();
     if (end === 'busy') await this.afterRefusal(job, figures);
     else if (end === 'failed') await this.afterFailure(job, hold.hotkey);
     else if (job.isCounted) {
       figures.done += 1;
+      figures.points += Math.max(0, 1 - afterMs / (DEFAULT_POLICY.latencyCutoffShare * this.timeoutMs(job)));
       this.totals.waitedMs += this.time.nowMs - job.arrivedAtMs;
     }
     const next = this.waiting.shift();
     if (next) await this.place(next);
+  }
+
+  /** What the workers say with a hold's end, from the latest results as they know them. */
+  private notes(job: Job, end: HoldEnd, afterMs: number): EndNotes {
+    const { policy } = this.options;
+    const timeoutMs = this.timeoutMs(job);
+    if (end !== 'success') return { restMs: restMs(timeoutMs, afterMs, this.usual, policy) };
+    this.shares.push(afterMs / timeoutMs);
+    if (this.time.nowMs - this.learnedAtMs >= LEARN_MS) this.learnUsualTimes();
+    return { isSlow: isSlow(timeoutMs, afterMs, this.usual, policy) };
+  }
+
+  private learnUsualTimes(): void {
+    this.learnedAtMs = this.time.nowMs;
+    this.shares.splice(0, this.shares.length - LATEST_JOBS);
+    const sorted = [...this.shares].sort((a, b) => a - b);
+    const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
+    const { hedgeQuantile } = this.options.policy;
+    this.usual = { samples: sorted.length, quantileShare: at(hedgeQuantile), medianShare: at(0.5) };
+  }
+
+  private timeoutMs({ size }: Job): number {
+    return this.options.timeoutMs * size;
   }
 
   /** It may be asked again later, but not in the same breath. */

@@ -1,6 +1,6 @@
 /** What is simulated: who the miners are, what happens, and what the routing promises. */
 import { DEFAULT_POLICY } from '@studio/shared/domain/policy';
-import type { Chance } from './chance';
+import type { Chance } from '../chance';
 import type { Summary } from './figures';
 import type { LaneOptions } from './lane-run';
 import { equals, mixed, type SimMiner } from './population';

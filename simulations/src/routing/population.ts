@@ -1,5 +1,5 @@
 /** The miners of a simulation: what they declare, what they have, and how they behave. */
-import type { Chance } from './chance';
+import type { Chance } from '../chance';
 
 export interface SimMiner {
   hotkey: string;
@@ -14,6 +14,8 @@ export interface SimMiner {
   refusalRate: number;
   /** Accepts every job and never answers. */
   hangs: boolean;
+  /** Refuses with 429 what is long, and with a failure (422) where `fails`. */
+  refusesLong?: 'busy' | 'fails';
   joinsAtMs: number;
 }
 

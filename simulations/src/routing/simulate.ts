@@ -1,6 +1,6 @@
 /** Runs scenarios and judges them. */
 import { DEFAULT_POLICY } from '@studio/shared/domain/policy';
-import { Chance } from './chance';
+import { Chance } from '../chance';
 import { summarize, type Summary } from './figures';
 import { LaneRun, type LaneOptions } from './lane-run';
 import { SCENARIOS, type Scenario, type Size } from './scenarios';

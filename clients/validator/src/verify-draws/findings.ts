@@ -1,0 +1,73 @@
+/** What was checked, how often, and what was found wrong: the report that people and programs read. */
+
+/** Every check by its name, in the order of the report. */
+export const CHECKS = {
+  secret: 'the secret is the one committed to when the epoch opened',
+  snapshot: "commitment, secret and policy are those of the epoch's snapshot, which the log announced",
+  rows: 'as many rows as announced, each job once, all under the policy of the epoch',
+  u: 'u is the first 8 bytes of HMAC-SHA256(secret, job id)',
+  q: "q follows from the miner's record and the policy",
+  drawn: 'a job is drawn exactly when u < ⌊q·2⁶⁴⌋',
+  audited: 'every drawn job was audited, and every audit has its outcome',
+  record: "each miner's record goes on from draw to draw: job by job, no audit forgotten",
+  floor: 'where the draw gave too few audits, exactly the lowest u were added',
+  replays: 'a job that is never drawn is the replay of an audited one',
+  awards: 'every award of the ledger has its row, with the same miner and points, and every row its award',
+} as const;
+
+export type CheckName = keyof typeof CHECKS;
+
+export interface Check {
+  name: CheckName;
+  /** Things that were looked at. */
+  looked: number;
+  failures: number;
+  /** The first failures, in words. */
+  first: string[];
+  /** Why it was not made; undefined when it was. */
+  skipped?: string;
+  /** What else is worth knowing. */
+  note?: string;
+}
+
+/** A report names this many failures of each check; one is enough to refuse. */
+const NAMED = 5;
+
+export class Findings {
+  private readonly checks = new Map<CheckName, Check>();
+
+  constructor() {
+    for (const name of Object.keys(CHECKS) as CheckName[])
+      this.checks.set(name, { name, looked: 0, failures: 0, first: [] });
+  }
+
+  /** One thing was looked at, and this is what is wrong with it: nothing, when every entry is false. */
+  look(name: CheckName, ...problems: readonly (string | false | undefined)[]): void {
+    this.of(name).looked += 1;
+    for (const problem of problems) if (problem) this.fail(name, problem);
+  }
+
+  fail(name: CheckName, problem: string): void {
+    const check = this.of(name);
+    check.failures += 1;
+    if (check.first.length < NAMED) check.first.push(problem);
+  }
+
+  skip(name: CheckName, why: string): void {
+    this.of(name).skipped = why;
+  }
+
+  note(name: CheckName, text: string): void {
+    this.of(name).note = text;
+  }
+
+  list(): Check[] {
+    return [...this.checks.values()];
+  }
+
+  private of(name: CheckName): Check {
+    const check = this.checks.get(name);
+    if (!check) throw new RangeError(`there is no check ${name}`);
+    return check;
+  }
+}

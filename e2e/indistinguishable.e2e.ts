@@ -1,0 +1,143 @@
+/**
+ * A miner cannot tell an audit from a client's job. The wires of all miners are tapped while clients and the auditor work as they
+ * do; which of the requests were audits is only looked up afterwards, in the auditor's own table.
+ */
+import { freePort } from '@studio/launcher/servers/free-port';
+import { DEMO_POLICY, type Policy } from '@studio/shared/domain/policy';
+import { until } from '@studio/shared/testing/registry-ground';
+import Table from 'cli-table3';
+import { CapturedMiner, type AskedJob } from './captured-miner';
+import { LiveSystem, type LiveMiner } from './live-system';
+import { inputKey, observe } from './miner-view';
+import { OrganicClient } from './organic-traffic';
+import { attack, compareFacts, formsOfOneSide, type Observation } from './telling-apart';
+import { nowMs, targetOf, WireTap } from './wire-tap';
+
+jest.setTimeout(180_000);
+
+/** No probation, half of all jobs audited, soon: as many audits as a test can wait for. */
+const POLICY: Policy = {
+  ...DEMO_POLICY,
+  version: 9_100,
+  audit: {
+    ...DEMO_POLICY.audit,
+    probationJobs: 0,
+    baseRate: 0.5,
+    trustedRate: 0.5,
+    floorPerEpoch: 0,
+    meanDelayMs: 600,
+    canary: { floorPerEpoch: 0, knownShare: 0 },
+  },
+  routing: { ...DEMO_POLICY.routing, rampStart: 2 },
+};
+
+/** Two of one operator: an audit of the one's work must not come to the other. */
+const PEERS: LiveMiner[] = [
+  { name: 'ada-1', operator: 'ada', profile: 'honest', slots: { training: 1, inference: 2 } },
+  { name: 'ada-2', operator: 'ada', profile: 'honest', slots: { training: 1, inference: 2 } },
+  { name: 'ben', profile: 'honest', slots: { training: 1, inference: 2 } },
+  { name: 'cleo', profile: 'honest', slots: { training: 1, inference: 2 } },
+  { name: 'dora', profile: 'honest', slots: { training: 1, inference: 2 } },
+];
+const REFERENCE: LiveMiner = { name: 'reference', profile: 'honest', trusted: true, later: true, slots: { training: 1, inference: 2 } }; // prettier-ignore
+
+const CLIENTS = 4;
+/** 1.6 trainings and 5.7 renderings a second in all, and half as many audits: two busy cores carry it. */
+const RATES = { trainingMs: 2_500, renderingMs: 700 };
+const WANTED = { others: 320, audits: 150 };
+const SEED = 20_260_101;
+
+let system: LiveSystem;
+let door: WireTap;
+let peers: CapturedMiner[];
+let reference: CapturedMiner;
+let observations: Observation[];
+let replays: { job_id: string; judge: string; audited: string }[];
+
+const asked = (miners: readonly CapturedMiner[]): AskedJob[] => miners.flatMap((miner) => miner.asked);
+const isCallback = (exchange: Parameters<typeof targetOf>[0]): boolean =>
+  targetOf(exchange).startsWith('POST /miners/callback/');
+
+beforeAll(async () => {
+  const apiPort = await freePort();
+  door = await WireTap.listen(apiPort);
+  peers = await Promise.all(PEERS.map((miner) => CapturedMiner.open(miner)));
+  reference = await CapturedMiner.open(REFERENCE);
+  const miners = [...peers, reference].map(({ live }) => live);
+  system = await LiveSystem.open(POLICY, miners, { port: apiPort, publicUrl: door.url });
+  const clients = await openClients();
+  const fromMs = nowMs();
+  await until(async () => isEnough(fromMs, await replaysSoFar()));
+  const toMs = nowMs();
+  await Promise.all(clients.map((client) => client.stop()));
+  await system.settle();
+  replays = await replaysSoFar();
+  const audits = new Set(replays.map(({ job_id }) => job_id));
+  const callbacks = door.exchanges.filter(isCallback);
+  observations = await observe(peers, callbacks, audits, { fromMs, toMs });
+});
+afterAll(async () => {
+  await system?.close();
+  await Promise.all([door, reference, ...peers].map((each) => each.close()));
+});
+
+async function openClients(): Promise<OrganicClient[]> {
+  const names = Array.from({ length: CLIENTS }, (_, index) => `client-${index}`);
+  const clients = await Promise.all(
+    names.map(async (name, index) => new OrganicClient(await system.newClient(name), SEED + index)),
+  );
+  await Promise.all(clients.map((client) => client.prepare(2)));
+  for (const client of clients) client.start(RATES);
+  return clients;
+}
+
+async function replaysSoFar(): Promise<typeof replays> {
+  const { rows } = await system.owner.query<(typeof replays)[number]>(
+    `SELECT r.job_id, r.judge, a.job_id AS audited FROM studio.audit_replays r JOIN studio.audits a ON a.id = r.audit_id
+      WHERE r.job_id IS NOT NULL`,
+  );
+  return rows;
+}
+
+function isEnough(fromMs: number, known: typeof replays): boolean {
+  const audits = new Set(known.map(({ job_id }) => job_id));
+  const inTime = asked(peers).filter(({ exchange }) => exchange.arrivedMs >= fromMs);
+  const count = inTime.filter(({ request }) => audits.has(request.job_id)).length;
+  return count >= WANTED.audits && inTime.length - count >= WANTED.others;
+}
+
+it('both have the same forms: request line, headers, body, links, served input, answered callback', () => {
+  expect(formsOfOneSide(observations)).toEqual({ audits: [], others: [] });
+});
+
+it('no fact about a request is distributed differently', () => {
+  const rows = compareFacts(observations, SEED);
+  const count = (isAudit: boolean): number => observations.filter((item) => item.isAudit === isAudit).length;
+  process.stdout.write(`${count(true)} audits, ${count(false)} others\n${table(rows)}\n`);
+  expect(rows.filter(({ isDifferent }) => isDifferent)).toEqual([]);
+});
+
+it('a miner that learns from all facts of earlier requests guesses no better than by a coin', () => {
+  const { right, trials, luckEnds } = attack(observations, SEED);
+  process.stdout.write(`the attack has ${right} of ${trials} right; ${luckEnds} would be more than luck\n`);
+  expect(right).toBeLessThan(luckEnds);
+});
+
+it('an operator never gets the work of an audit that it has had before', () => {
+  const audits = new Set(replays.map(({ job_id }) => job_id));
+  const operators = new Map<string, Set<string>>();
+  for (const miner of peers) {
+    for (const { request } of miner.asked) {
+      const key = `${miner.operator} ${inputKey(request)}`;
+      operators.set(key, (operators.get(key) ?? new Set()).add(request.job_id));
+    }
+  }
+  const repeated = [...operators.values()].filter((ids) => ids.size > 1 && [...ids].some((id) => audits.has(id)));
+  expect(repeated).toEqual([]);
+});
+
+function table(rows: ReturnType<typeof compareFacts>): string {
+  const drawn = new Table({ head: ['fact', 'D', 'p'], colAligns: ['left', 'right', 'right'], style: { head: [] } });
+  for (const { fact, distance, p } of rows) drawn.push([fact, distance.toFixed(3), p.toPrecision(2)]);
+  return drawn.toString();
+}
