@@ -13,7 +13,7 @@ import { OrganicClient } from './organic-traffic';
 import { attack, compareFacts, formsOfOneSide, type Observation } from './telling-apart';
 import { nowMs, targetOf, WireTap } from './wire-tap';
 
-jest.setTimeout(180_000);
+jest.setTimeout(400_000);
 
 /** No probation, half of all jobs audited, soon: as many audits as a test can wait for. */
 const POLICY: Policy = {
@@ -58,19 +58,28 @@ const asked = (miners: readonly CapturedMiner[]): AskedJob[] => miners.flatMap((
 const isCallback = (exchange: Parameters<typeof targetOf>[0]): boolean =>
   targetOf(exchange).startsWith('POST /miners/callback/');
 
+const dbg = (what: string): void => void process.stderr.write(`DBG ${process.uptime().toFixed(1)} cpu ${((process.cpuUsage().user + process.cpuUsage().system) / 1e6).toFixed(1)} ${what}\n`);
 beforeAll(async () => {
+  dbg('start');
   const apiPort = await freePort();
   door = await WireTap.listen(apiPort);
   peers = await Promise.all(PEERS.map((miner) => CapturedMiner.open(miner)));
   reference = await CapturedMiner.open(REFERENCE);
   const miners = [...peers, reference].map(({ live }) => live);
   system = await LiveSystem.open(POLICY, miners, { port: apiPort, publicUrl: door.url });
+  dbg('open');
   const clients = await openClients();
+  dbg('clients');
+  const dbgTimer = setInterval(() => dbg(`asked ${asked(peers).length}`), 5_000);
   const fromMs = nowMs();
   await until(async () => isEnough(fromMs, await replaysSoFar()));
   const toMs = nowMs();
+  clearInterval(dbgTimer);
+  dbg('enough');
   await Promise.all(clients.map((client) => client.stop()));
+  dbg('stopped');
   await system.settle();
+  dbg('settled');
   replays = await replaysSoFar();
   const audits = new Set(replays.map(({ job_id }) => job_id));
   const callbacks = door.exchanges.filter(isCallback);

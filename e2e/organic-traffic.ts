@@ -13,6 +13,9 @@ export interface TrafficRates {
   renderingMs: number;
 }
 
+/** From so many unfinished jobs on a client hands in fewer: a machine that is busy otherwise must not drown in them. */
+const UNFINISHED = 3;
+
 /** LoRAs of the latest trainings that a client renders with. */
 const LORAS_IN_USE = 6;
 
@@ -91,11 +94,12 @@ export class OrganicClient {
     return this.api.result(id);
   }
 
-  /** A Poisson process. */
+  /** A Poisson process: when the next job comes has nothing to do with when an earlier one ends. */
   private async arrivals(meanMs: number, arrive: () => Promise<void>): Promise<void> {
     const { signal } = this.stopping;
     for (;;) {
-      await pause(this.chance.wait(meanMs), undefined, { signal }).catch(() => undefined);
+      const slower = Math.max(1, this.unfinished.size / UNFINISHED);
+      await pause(this.chance.wait(slower * meanMs), undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       const work = arrive().finally(() => this.unfinished.delete(work));
       // Seen by `stop`; a job that failed must not end the process before.

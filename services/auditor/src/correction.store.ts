@@ -1,6 +1,6 @@
 import type { EntityManager } from 'typeorm';
 import type { LedgerEntryMessage } from '@studio/shared/contract/ledger';
-import { EPOCH_CLOSE_LOCK } from '@studio/shared/database/locks';
+import { AUDIT_INTAKE_LOCK, EPOCH_CLOSE_LOCK } from '@studio/shared/database/locks';
 import type { Policy } from '@studio/shared/domain/policy';
 import { JOB_KINDS } from '@studio/shared/domain/task-kinds';
 import { restorationEntry } from './ledger-entries';
@@ -43,6 +43,8 @@ export async function correctVerdicts(
   policy: Policy,
 ): Promise<Corrected> {
   await tx.query('SELECT pg_advisory_xact_lock($1)', [EPOCH_CLOSE_LOCK]);
+  // The records are counted anew below: a batch taken in meanwhile would be missing from the count.
+  await tx.query('SELECT pg_advisory_xact_lock($1)', [AUDIT_INTAKE_LOCK]);
   const corrected: CorrectedVerdict[] = await tx.query(
     `INSERT INTO studio.corrections (job_id, audit_id, hotkey, kind, cause, cause_id, reason)
      SELECT v.job_id, v.audit_id, v.hotkey, v.kind, $1, $2, $3

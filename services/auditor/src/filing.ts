@@ -132,8 +132,8 @@ function fileJob(job: FinishedJob, batch: IntakeBatch, seenInBatch: number): Dra
   const points = unpaidBecause(job, batch) === undefined ? earned(job, latencyUs, policy) : 0n;
   const awarded = { ...undrawn, points, awardId: awardId(job.jobId) };
   if (job.house) return awarded;
-  const { recentUs: _, ...known } = before;
-  const record = { ...known, jobsSeen: before.jobsSeen + seenInBatch };
+  const { audits, passes, cusum } = before;
+  const record = { jobsSeen: before.jobsSeen + seenInBatch, audits, passes, cusum };
   const q = rateFor(record, policy);
   const u = drawU(secret, job.jobId);
   return { ...awarded, q, u, record, drawn: isDrawn(u, q) };

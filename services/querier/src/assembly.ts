@@ -89,7 +89,7 @@ function assembleMinerSide(env: QuerierEnv, needs: MinerSideNeeds) {
   const atMinerNews: (() => void)[] = [];
   const onFree = (): void => atMinerNews.forEach((listener) => listener());
   const directory: MinerDirectory = new MinerDirectory(askRegistry(nats), log, onFree, (hotkey) =>
-    owners.isBlocked(hotkey) && false,
+    owners.isBlocked(hotkey),
   );
   const owners: AddressOwners = new AddressOwners(directory, measurements, log, samples);
   const policy = () => policies.latest.routing;

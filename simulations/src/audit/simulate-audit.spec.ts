@@ -9,7 +9,7 @@ import { brokenPromises, notBelow } from './promises';
 import { PRODUCTION_FACTOR } from './reversal-factor';
 import { RULES } from './rules';
 import type { Size } from './setting';
-import { simulateAudit, type Results } from './simulate-audit';
+import { simulateAudit, STAGES, type Results } from './simulate-audit';
 
 const TINY: Size = {
   name: 'tiny',
@@ -19,28 +19,44 @@ const TINY: Size = {
   honestHistories: 5_000,
   drawSamples: 5_000,
   miners: 3,
-  epochs: 60,
+  epochs: 40,
   searchMiners: 1,
   finalistMiners: 3,
-  factorMiners: 2,
-  comparedMiners: 40,
+  factorMiners: 1,
+  comparedMiners: 30,
   honestMiners: 10,
   quorumAudits: 2_000,
 };
 
-const simulate = (reversalFactor: number): Results =>
-  simulateAudit({ size: TINY, seed: 3, cheatCost: 0, reversalFactor }, () => undefined);
+const setting = { size: TINY, seed: 3, cheatCost: 0, reversalFactor: PRODUCTION_FACTOR };
 
 describe('the audit in virtual time', () => {
+  let results: Results;
+
+  beforeAll(() => {
+    results = simulateAudit(setting, () => undefined);
+  });
+
   it('keeps its promises, and names what pays where none is made', () => {
-    const results = simulate(PRODUCTION_FACTOR);
     expect(brokenPromises(results)).toEqual([]);
     expect(notBelow(results).join('\n')).toContain('NOT below: hit and run, 2 jobs earns');
   });
 
   it('breaks its promise to honest miners when a conviction takes no neighbours', () => {
-    const broken = brokenPromises(simulate(0));
+    const members = STAGES.members({ ...setting, reversalFactor: 0, chance: new Chance(3) });
+    const broken = brokenPromises({ ...results, members });
     expect(broken.join('\n')).toMatch(/cheating pays: careful.* at a cost of 0\.95/);
+  });
+
+  it('breaks its promises when cheaters are found later, or honest miners lose anything', () => {
+    const [late, ...others] = results.flagTimes.filter(({ promised }) => promised);
+    const flagTimes = [{ ...late!, found: { median: 84, most: 1_030 } }, ...others, ...results.flagTimes];
+    expect(brokenPromises({ ...results, flagTimes })).toEqual([
+      'cheats on 5 %: jobs until 99 % are flagged: 1030, promised are 890 within 15 %',
+    ]);
+    const [exact, ...tolerant] = results.losses;
+    const losses = [{ ...exact!, lost: { mean: 1e-6, error: 0 } }, ...tolerant];
+    expect(brokenPromises({ ...results, losses })).toHaveLength(1);
   });
 });
 

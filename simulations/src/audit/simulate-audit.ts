@@ -14,7 +14,8 @@ import type { Setting } from './setting';
 /** Confirmed false failures of an honest miner: what the promise is about, and what calibration has to reach. */
 const FALSE_RATES = [FALSE_FLAGS.rate, CALIBRATED_TO];
 
-const STAGES = {
+/** By the name under which their results are kept; `npm run simulate:audit` shows it. */
+export const STAGES = {
   draws: ({ size, seed, chance }: Setting) => drawQuality(size.drawSamples, seed, chance),
   flagTimes: ({ size, chance }: Setting) => CASES.map((one) => flagTime(one, size, chance)),
   filed: ({ size, seed, chance }: Setting) => filedFlagTime(size, seed, chance),

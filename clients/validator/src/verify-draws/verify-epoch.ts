@@ -59,7 +59,9 @@ export async function verifyEpoch({ epoch, registryUrl, file, known }: Question)
 async function openExport({ epoch, registryUrl, file }: Omit<Question, 'known'>) {
   if (file === undefined) {
     if (registryUrl === undefined)
-      throw new Unreadable('no registry to read the draws from: give one with --registry, or a --file');
+      throw new Unreadable(
+        'no registry to read the draws from, and none of `npm start` here: give one with --registry, or a --file',
+      );
     return exportOfRegistry(registryUrl, epoch ?? (await latestEpoch(new RegistryClient(registryUrl))));
   }
   const opened = await exportInFile(file);

@@ -140,9 +140,9 @@ describe('the functional check', () => {
   let stolen: Uint8Array;
 
   beforeAll(async () => {
-    image = await photograph('coffee.png', 64);
+    image = await photograph('coffee.png');
     own = train(image, { steps: 60 });
-    stolen = train(await photograph('chelsea.png', 64), { steps: 60 });
+    stolen = train(await photograph('chelsea.png'), { steps: 60 });
   });
 
   /** An engine in which an adapter can hold more than a picture: `target` is rendered by `render`, others as they are. */

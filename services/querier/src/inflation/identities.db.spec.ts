@@ -1,6 +1,6 @@
 import type { StubMiner } from '@studio/shared/testing/stub-miner';
 import { attemptStates, WorkerRig } from '../worker.rig';
-import { leastHonest, openFront, print, runJobs, setRouting, takings, worksFor, type Front } from './contest.rig';
+import { meanHonest, openFront, print, runJobs, setRouting, takings, worksFor, type Front } from './contest.rig';
 
 jest.setTimeout(120_000);
 
@@ -41,7 +41,7 @@ describe('ten hotkeys of one operator', () => {
     await rig.startWorker();
     const all = await takings(rig, await runJobs(rig, jobs(60), everyMs), nameOf);
     print(`Ten hotkeys of one operator, while ${when}`, all);
-    expect(all['ten hotkeys']!.points).toBeLessThan(1.5 * leastHonest(all, ({ points }) => points));
+    expect(all['ten hotkeys']!.points).toBeLessThan(1.5 * meanHonest(all, ({ points }) => points));
   });
 });
 
@@ -67,7 +67,7 @@ describe('one endpoint under several hotkeys', () => {
     const nameOf = (hotkey: string): string => hotkeys.includes(hotkey) ? `honest ${1 + hotkeys.indexOf(hotkey)}` : 'one endpoint'; // prettier-ignore
     const all = await takings(rig, await runJobs(rig, jobs(45), 60), nameOf);
     print(`One endpoint under ${SPELLINGS.length} hotkeys, each with an operator of its own`, all);
-    expect(all['one endpoint']!.points).toBeLessThan(1.3 * leastHonest(all, ({ points }) => points));
+    expect(all['one endpoint']!.points).toBeLessThan(1.3 * meanHonest(all, ({ points }) => points));
     expect(many[SPELLINGS.length - 1]!.asked).toEqual([]);
   });
 });

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { LORA_PART } from '@studio/shared/contract/miner-job';
-import { adapterFormat, adapterShapes } from '@studio/shared/domain/adapter-format';
-import { writeSafetensors } from '@studio/shared/protocol/safetensors';
 import { pngChunk, withChunks } from '@studio/shared/testing/png-file';
+import { someAdapter } from '@studio/shared/testing/some-adapter';
 import { resultForm } from '@studio/shared/testing/stub-miner';
 import sharp from 'sharp';
 import { WorkerRig } from '../worker.rig';
@@ -77,22 +76,12 @@ describe('padding', () => {
   });
 
   it('a LoRA with metadata brings no credit', async () => {
-    const [plain, padded] = [lora({}), lora({ note: METADATA_PADDING })];
+    const [plain, padded] = [{}, { note: METADATA_PADDING }].map((more) => someAdapter(RANK, RESOLUTION, more)) as [Buffer, Buffer]; // prettier-ignore
     const all = await contest(plain, padded, LORA_PART, addTraining);
     print(`A LoRA of ${plain.length} bytes, padded to ${padded.length}`, all);
     expectNothingGained(all);
   });
 });
-
-function lora(more: Record<string, string>): Buffer {
-  const shapes = adapterShapes(adapterFormat('ref-sep-v1')!, RANK);
-  const tensors = [...shapes].map(([name, shape]) => {
-    const data = Float32Array.from({ length: shape.reduce((product, side) => product * side, 1) }, (_, i) => ((i * 7919) % 251) / 2_510); // prettier-ignore
-    return [name, { shape, data }] as const;
-  });
-  const metadata = { engine: 'ref-sep-v1', rank: String(RANK), resolution: String(RESOLUTION), ...more };
-  return Buffer.from(writeSafetensors(tensors, metadata));
-}
 
 async function addTraining(): Promise<string> {
   const id = randomUUID();

@@ -1,6 +1,6 @@
 import type { StubMiner } from '@studio/shared/testing/stub-miner';
 import { WorkerRig } from '../worker.rig';
-import { leastHonest, print, runJobs, setRouting, takings, worksFor, type Takings } from './contest.rig';
+import { meanHonest, print, runJobs, setRouting, takings, worksFor, type Takings } from './contest.rig';
 
 jest.setTimeout(120_000);
 
@@ -48,14 +48,14 @@ describe('a miner that refuses the long jobs', () => {
     const all = await contest({ slots: 1, trick }, { jobs: mixture(30) });
     print(`Refusing long jobs ${how}, all queued at once`, all);
     expect(all.trick!.states[state]).toBeGreaterThan(0);
-    expect(all.trick!.points).toBeLessThan(leastHonest(all, ({ points }) => points));
+    expect(all.trick!.points).toBeLessThan(meanHonest(all, ({ points }) => points));
   });
 
   it('uses its turns up where there is room for all', async () => {
     const trick = (request: { timeout_ms: number }) => (isLong(request) ? { status: 429 } : null);
     const all = await contest({ slots: 1, trick }, { jobs: mixture(30), everyMs: 300 });
     print('Refusing long jobs with 429, at low load', all);
-    expect(all.trick!.points).toBeLessThan(0.8 * leastHonest(all, ({ points }) => points));
+    expect(all.trick!.points).toBeLessThan(0.8 * meanHonest(all, ({ points }) => points));
   });
 });
 
@@ -64,8 +64,8 @@ describe('a miner that accepts a job and lets a hedge do it', () => {
     const trick = (request: { timeout_ms: number }) => (isLong(request) ? ('hang' as const) : null);
     const all = await contest({ slots: 4, trick }, { jobs: mixture(40), everyMs: 150 });
     print('Hanging at long jobs', all);
-    expect(all.trick!.asked).toBeLessThan(leastHonest(all, ({ asked }) => asked));
-    expect(all.trick!.points).toBeLessThan(0.7 * leastHonest(all, ({ points }) => points));
+    expect(all.trick!.asked).toBeLessThan(meanHonest(all, ({ asked }) => asked));
+    expect(all.trick!.points).toBeLessThan(0.7 * meanHonest(all, ({ points }) => points));
   });
 
   it('every time, is soon left alone and earns nothing', async () => {
@@ -75,7 +75,7 @@ describe('a miner that accepts a job and lets a hedge do it', () => {
     );
     print('Hanging at every job', all);
     expect(all.trick!.points).toBe(0);
-    expect(all.trick!.asked).toBeLessThan(leastHonest(all, ({ asked }) => asked));
+    expect(all.trick!.asked).toBeLessThan(meanHonest(all, ({ asked }) => asked));
     // Whoever lost against a hedge is not said to have failed; whoever nobody stood in for is.
     const blamed = await rig.db.query<{ state: string; blame: string }[]>(
       'SELECT DISTINCT state, blame FROM studio.attempts WHERE hotkey = $1',
