@@ -49,16 +49,19 @@ async function open(policy: Policy, env: Record<string, string> = {}): Promise<v
 /** Who a miner of this name will be. */
 const hotkeyOf = (name: string): string => hotkeyFromSeed(sha256Hex(name)).address;
 
-/** Registers a miner that gives the same picture for every job, `wrong` another one than everybody else. */
-async function enter(name: string, { operator = name, wrong = false } = {}): Promise<void> {
-  const picture = await painted(wrong ? 2 : 1);
+/** Registers a miner that gives the same picture for every job, as they all do. */
+async function enter(name: string): Promise<void> {
   const miner = await startStubMiner(name, SLOTS);
-  miner.answer = (request) => ({ status: 200, form: resultForm(request, { [imagePart(0)]: picture }) });
+  miner.answer = paints(await painted(1));
   miners.set(name, miner);
   const { endpoint, dialect } = miner.routable;
   const offers = [{ kind: 'lora-inference', engine: 'ref-sep-v1', slots: SLOTS }] as const;
   const registry = new RegistryClient(system.registry.url, miner.key);
-  await registry.register({ endpoint, dialect, offers: [...offers], operator }, await registry.identity());
+  await registry.register({ endpoint, dialect, offers: [...offers], operator: name }, await registry.identity());
+}
+
+function paints(picture: Buffer): StubMiner['answer'] {
+  return (request) => ({ status: 200, form: resultForm(request, { [imagePart(0)]: picture }) });
 }
 
 function painted(step: number): Promise<Buffer> {
@@ -137,8 +140,7 @@ describe('jobs that a miner sends to itself', () => {
 
   it('bring nothing where nobody could check them, and where others can they are paid, compared and taken back', async () => {
     await open(POLICY);
-    await enter('mallory', { wrong: true });
-    for (const name of ['ann', 'bob']) await enter(name);
+    for (const name of ['mallory', 'ann', 'bob']) await enter(name);
     const alone = await show('Without a reference, with two other operators', await render(6));
     for (const { awards, awarded, reasons } of alone.values()) {
       expect([awards > 0, awarded]).toEqual([true, 0]);
@@ -150,11 +152,13 @@ describe('jobs that a miner sends to itself', () => {
     await enter('cleo');
     // The auditor knows of her after some seconds at the latest.
     await until(async () => (await accountOf('ann', await render(4))).awarded > 0);
+    // Now that there is something to be had, she saves the work.
+    miners.get('mallory')!.answer = paints(await painted(2));
     const jobs = await render(12);
     const paid = await show('With three other operators, before the epoch’s close', jobs);
     for (const [name, { awarded, verdicts }] of paid) {
       expect(awarded).toBeGreaterThan(0);
-      expect(new Set(verdicts)).toEqual(new Set([name === 'mallory' ? 'invalid' : 'valid']));
+      expect(verdicts.includes('invalid')).toBe(name === 'mallory');
     }
     await system.closeEpoch(1);
     const closed = await show('The same after it', jobs);

@@ -10,8 +10,11 @@ export interface Window {
   toMs: number;
 }
 
-/** Parts of a run that are compared within themselves: a busy moment of the machine is in one of them for both classes. */
-const PARTS = 2;
+/**
+ * Parts of a run that are compared within themselves: what changes in the course of it, such as the number of requests on a
+ * connection, or a busy moment of the machine, is then the same for both classes.
+ */
+const PARTS = 8;
 /** The attack learns and is tried in turns of this length: longer than most of what one moment has in common. */
 const TURN_MS = 2_000;
 /** In place of a time or number that there is not. */
@@ -59,7 +62,7 @@ function observeOne(seen: readonly Seen[], audits: ReadonlySet<string>, { fromMs
     const part = Math.floor((sinceMs / (toMs - fromMs + 1)) * PARTS);
     return {
       isAudit: audits.has(request.job_id),
-      stratum: `${request.kind} ${each.miner.operator} ${part}`,
+      stratum: `${request.kind} ${part}`,
       half: Math.floor(sinceMs / TURN_MS) % 2 === 0 ? 0 : 1,
       form: formOf(each),
       facts: {
@@ -87,8 +90,8 @@ function valueFacts({ taken: { values }, job }: Seen): Record<string, number> {
     if (typeof value === 'number') facts[name] = value;
     else {
       facts[`length of ${name}`] = value.length;
-      const bits = /[0-9a-f]{8}(?![0-9a-f])/.exec(value.replace(/[^0-9a-f]+$/, ''))?.[0];
-      if (bits !== undefined && /[0-9a-f]{12,}/.test(value)) facts[`bits of ${name}`] = parseInt(bits, 16);
+      const bits = /[0-9a-f]{4}([0-9a-f]{8})$/.exec(value)?.[1];
+      if (bits !== undefined && !/^\d+$/.test(value)) facts[`bits of ${name}`] = parseInt(bits, 16);
     }
   }
   facts['bytes of the head'] = job.exchange.head.length;
@@ -96,19 +99,21 @@ function valueFacts({ taken: { values }, job }: Seen): Record<string, number> {
   return facts;
 }
 
-/** How often this miner was sent the same value before, for every value, and for the whole input. */
+/** Whether this miner was sent the same before, for every value that is text, for the seed, and for the whole input. */
 function repetitions(
   { taken: { values }, job: { request } }: Seen,
   before: Map<string, number>,
 ): Record<string, number> {
   const facts: Record<string, number> = {};
-  const note = (name: string, value: unknown): void => {
+  const note = (name: string, value: unknown): number => {
     const key = `${name} ${String(value)}`;
-    facts[`earlier ${name}`] = before.get(key) ?? 0;
-    before.set(key, (before.get(key) ?? 0) + 1);
+    const times = before.get(key) ?? 0;
+    before.set(key, times + 1);
+    facts[`${name} came before`] = Math.min(times, 1);
+    return times;
   };
   for (const [name, value] of values) if (typeof value === 'string' || name === 'input.seed') note(name, value);
-  note('input', inputKey(request));
+  note('the input', inputKey(request));
   return facts;
 }
 

@@ -13,8 +13,11 @@ export interface TrafficRates {
   renderingMs: number;
 }
 
-/** From so many unfinished jobs on a client hands in fewer: a machine that is busy otherwise must not drown in them. */
-const UNFINISHED = 3;
+/**
+ * Mean ms between a client's looks at its job. It shares its thread with the worker here, as it does nowhere else, and must not
+ * be busy just when its own job begins or ends.
+ */
+const LOOK_MS = 700;
 
 /** LoRAs of the latest trainings that a client renders with. */
 const LORAS_IN_USE = 6;
@@ -38,9 +41,10 @@ export class OrganicClient {
     this.chance = new Chance(seed);
   }
 
-  /** Some LoRAs to begin with. */
+  /** Some LoRAs to begin with, and a picture of each. */
   async prepare(count: number): Promise<void> {
     await Promise.all(Array.from({ length: count }, () => this.train()));
+    await Promise.all(Array.from({ length: count }, () => this.render()));
   }
 
   start({ trainingMs, renderingMs }: TrafficRates): void {
@@ -57,21 +61,21 @@ export class OrganicClient {
     await Promise.all(this.unfinished);
   }
 
-  async train(): Promise<void> {
-    const { chance } = this;
+  private async train(): Promise<void> {
+    const { api, chance } = this;
     const photo = await this.crop();
     // Small ones are sent along, or uploaded before, as clients like it.
-    const image_url = chance.happens(0.5)
+    const image_url = chance.happens(0.7)
       ? `data:image/png;base64,${photo.toString('base64')}`
-      : (await this.api.upload(photo, 'image/png')).url;
+      : (await api.upload(photo, 'image/png')).url;
     const input = { image_url, resolution: chance.whole(16, 32), steps: chance.whole(5, 30), rank: chance.whole(1, 8) };
-    const { lora } = await this.done({ kind: 'lora-training', engine: 'ref-sep-v1', input });
-    if (!lora) return;
-    this.loras.push(lora.url);
+    const id = await this.done({ kind: 'lora-training', engine: 'ref-sep-v1', input });
+    const { lora } = await api.result(id);
+    if (lora) this.loras.push(lora.url);
     if (this.loras.length > LORAS_IN_USE) this.loras.shift();
   }
 
-  async render(): Promise<void> {
+  private async render(): Promise<void> {
     const { chance } = this;
     const lora_url = this.loras[chance.whole(0, this.loras.length - 1)]!;
     const prompt = Array.from({ length: chance.whole(2, 9) }, () => WORDS[chance.whole(0, WORDS.length - 1)]).join(' ');
@@ -87,19 +91,21 @@ export class OrganicClient {
     await this.done({ kind: 'lora-inference', engine: 'ref-sep-v1', input });
   }
 
-  private async done(body: Parameters<ApiClient['submit']>[0]): Promise<Awaited<ReturnType<ApiClient['result']>>> {
+  private async done(body: Parameters<ApiClient['submit']>[0]): Promise<string> {
     const { id } = await this.api.submit(body, randomUUID());
-    const { state, failure } = await this.api.finished(id);
-    if (state !== 'succeeded') throw new Error(`${body.kind} ${id} ${state}: ${JSON.stringify(failure)}`);
-    return this.api.result(id);
+    for (;;) {
+      await pause(this.chance.wait(LOOK_MS));
+      const { state, failure, finished_at } = await this.api.job(id);
+      if (state === 'succeeded') return id;
+      if (finished_at) throw new Error(`${body.kind} ${id} ${state}: ${JSON.stringify(failure)}`);
+    }
   }
 
   /** A Poisson process: when the next job comes has nothing to do with when an earlier one ends. */
   private async arrivals(meanMs: number, arrive: () => Promise<void>): Promise<void> {
     const { signal } = this.stopping;
     for (;;) {
-      const slower = Math.max(1, this.unfinished.size / UNFINISHED);
-      await pause(this.chance.wait(slower * meanMs), undefined, { signal }).catch(() => undefined);
+      await pause(this.chance.wait(meanMs), undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       const work = arrive().finally(() => this.unfinished.delete(work));
       // Seen by `stop`; a job that failed must not end the process before.

@@ -14,7 +14,7 @@ export interface Observation {
   half: 0 | 1;
   /** Form without values: has to be one of the same few in both classes. */
   form: string;
-  /** The same names in every observation. */
+  /** What it has of them: an inference has no rank. */
   facts: Readonly<Record<string, number>>;
 }
 
@@ -40,6 +40,9 @@ export interface AttackOutcome {
  */
 export const ALPHA = 0.001;
 
+/** Below every number that there is. */
+const ABSENT = -1e15;
+
 /** Forms that only one of the two has. */
 export function formsOfOneSide(observations: readonly Observation[]): { audits: string[]; others: string[] } {
   const formsOf = (isAudit: boolean): Set<string> =>
@@ -54,11 +57,11 @@ export function formsOfOneSide(observations: readonly Observation[]): { audits: 
 /** Bonferroni: each fact is held to its share of ALPHA. The least alike first. */
 export function compareFacts(observations: readonly Observation[], seed: number): FactDifference[] {
   const chance = new Chance(seed);
-  const names = Object.keys(observations[0]?.facts ?? {});
+  const names = factNames(observations);
   return names
     .map((fact) => {
       const sample = observations.map(({ facts, isAudit, stratum }) => ({
-        value: facts[fact]!,
+        value: facts[fact] ?? ABSENT,
         isMarked: isAudit,
         stratum,
       }));
@@ -71,10 +74,11 @@ export function compareFacts(observations: readonly Observation[], seed: number)
 /** Learns in each half and guesses in the other. */
 export function attack(observations: readonly Observation[], seed: number): AttackOutcome {
   const chance = new Chance(seed);
+  const names = factNames(observations);
   const halves = ([0, 1] as const).map((half): Case[] =>
     observations
       .filter((item) => item.half === half)
-      .map(({ facts, isAudit }) => ({ facts: Object.values(facts), isMarked: isAudit })),
+      .map(({ facts, isAudit }) => ({ facts: names.map((name) => facts[name] ?? ABSENT), isMarked: isAudit })),
   ) as [Case[], Case[]];
   let [right, trials] = [0, 0];
   for (const [learned, unseen] of [halves, [...halves].reverse()] as [Case[], Case[]][]) {
@@ -84,6 +88,18 @@ export function attack(observations: readonly Observation[], seed: number): Atta
     right += tried.filter(({ facts, isMarked }) => guess(facts) === isMarked).length;
   }
   return { trials, right, luckEnds: beyondChance(trials, ALPHA) };
+}
+
+/** Those that are not the same in all observations. */
+function factNames(observations: readonly Observation[]): string[] {
+  const values = new Map<string, Set<number>>();
+  for (const { facts } of observations) {
+    for (const name of Object.keys(facts)) values.set(name, new Set());
+  }
+  for (const { facts } of observations) {
+    for (const [name, seen] of values) seen.add(facts[name] ?? ABSENT);
+  }
+  return [...values].filter(([, seen]) => seen.size > 1).map(([name]) => name);
 }
 
 /** All of the smaller class, and as many of the larger one, drawn at random. */

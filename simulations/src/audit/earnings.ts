@@ -1,4 +1,6 @@
 /** What strategies earn, for each cost of honest work. */
+import { neighbourReversals } from '@studio/shared/domain/audit-sampling';
+import { DEFAULT_POLICY } from '@studio/shared/domain/policy';
 import { play, type Course, type Earnings } from './play';
 import type { Setting } from './setting';
 import { estimate, type Estimate } from './statistics';
@@ -53,13 +55,20 @@ export function costsNotBelow({ byCost, cheated }: Profit): number[] {
   return cheated === 0 ? [] : COSTS.filter((cost, i) => byCost[i]!.mean >= honestProfit(cost));
 }
 
-/** The same, beyond what chance explains. */
+/**
+ * The same, beyond what chance explains. A sample in which nobody happened to be caught has hardly any spread, and says
+ * little: what one more conviction would have cost is part of the error.
+ */
 export function costsSurelyAbove(profit: Profit): number[] {
   return costsNotBelow(profit).filter((cost) => {
     const { mean, error } = profit.byCost[COSTS.findIndex((one) => one === cost)]!;
-    return mean - SURE * error > honestProfit(cost);
+    return mean - SURE * Math.hypot(error, CONVICTION / profit.offered) > honestProfit(cost);
   });
 }
+
+const { baseRate, kappaReference } = DEFAULT_POLICY.audit;
+/** Awards that fall with a conviction. */
+const CONVICTION = 1 + neighbourReversals(baseRate, kappaReference);
 
 /** Standard errors: one sample in a thousand is farther above by chance. */
 const SURE = 3.1;

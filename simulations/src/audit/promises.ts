@@ -3,8 +3,9 @@ import { FALSE_FLAGS } from './detection';
 import { COSTS, costsNotBelow, costsSurelyAbove, honestProfit, type Profit } from './earnings';
 import { PROMISED_SHARE } from './profiles';
 import { PRODUCTION_FACTOR } from './reversal-factor';
-import { EARNED_WITH_TOO_LOW, TOO_LOW, type SweepPoint } from './reversal-sweep';
+import { EARNED_WITH_TOO_LOW, TOO_LOW } from './reversal-sweep';
 import type { Results } from './simulate-audit';
+import type { Estimate } from './statistics';
 import { percent } from './strategies';
 
 /** How far a figure may be from the promised one. */
@@ -95,13 +96,14 @@ function brokenProfit(profit: Profit): string[] {
 
 /** With half the reversals a clairvoyant earns what it was said to: or the simulation does not see what reversals are for. */
 function brokenFactor({ sweep }: Results): string[] {
-  const atHighest = (factor: number): number =>
-    sweep.find((point: SweepPoint) => point.factor === factor)!.profit.byCost[COSTS.length - 1]!.mean;
+  const atHighest = (factor: number): Estimate =>
+    sweep.find((point) => point.factor === factor)!.profit.byCost[COSTS.length - 1]!;
   const [weak, strong] = [atHighest(TOO_LOW), atHighest(PRODUCTION_FACTOR)];
   const honest = honestProfit(COSTS[COSTS.length - 1]!);
+  const isFar = Math.abs(weak.mean - EARNED_WITH_TOO_LOW) - SURE * weak.error > TOLERANCE * EARNED_WITH_TOO_LOW;
   return [
-    ...far(`a clairvoyant's profit with ${TOO_LOW} in place of ${PRODUCTION_FACTOR}`, weak, EARNED_WITH_TOO_LOW),
-    ...(strong < honest ? [] : [`a clairvoyant earns ${strong.toFixed(4)}, honesty ${honest.toFixed(4)}`]),
+    ...(isFar ? far(`a clairvoyant's profit with ${TOO_LOW} in place of 3`, weak.mean, EARNED_WITH_TOO_LOW) : []),
+    ...(strong.mean - SURE * strong.error < honest ? [] : [`a clairvoyant earns ${strong.mean.toFixed(4)}`]),
   ];
 }
 

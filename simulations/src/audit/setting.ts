@@ -42,7 +42,7 @@ export interface Size {
 export const DEFAULT: Size = {
   name: 'default',
   flagHistories: 100_000,
-  filedHistories: 1_000,
+  filedHistories: 2_000,
   delayedHistories: 2_000,
   honestHistories: 100_000,
   drawSamples: 100_000,

@@ -13,19 +13,19 @@ import { simulateAudit, STAGES, type Results } from './simulate-audit';
 
 const TINY: Size = {
   name: 'tiny',
-  flagHistories: 10_000,
-  filedHistories: 500,
-  delayedHistories: 50,
-  honestHistories: 5_000,
-  drawSamples: 5_000,
-  miners: 3,
+  flagHistories: 3_000,
+  filedHistories: 1_500,
+  delayedHistories: 10,
+  honestHistories: 500,
+  drawSamples: 2_000,
+  miners: 5,
   epochs: 40,
   searchMiners: 1,
-  finalistMiners: 3,
+  finalistMiners: 10,
   factorMiners: 1,
-  comparedMiners: 30,
-  honestMiners: 10,
-  quorumAudits: 2_000,
+  comparedMiners: 6,
+  honestMiners: 8,
+  quorumAudits: 500,
 };
 
 const setting = { size: TINY, seed: 3, cheatCost: 0, reversalFactor: PRODUCTION_FACTOR };
@@ -76,7 +76,7 @@ describe('time to detection', () => {
     ['one that turns', turning],
   ])('is the same when the jobs that are not drawn are skipped: %s', (_, history) => {
     const chance = new Chance(11);
-    const several = (one: () => number): number[] => Array.from({ length: 1_500 }, one);
+    const several = (one: () => number): number[] => Array.from({ length: 800 }, one);
     const skipping = several(() => flaggedAt(history, DEFAULT_POLICY, chance) - history.turnsAfter);
     const atOnce = { ...RULES, replayMs: null };
     const { found, bound } = distance(

@@ -76,7 +76,7 @@ describe('padding', () => {
   });
 
   it('a LoRA with metadata brings no credit', async () => {
-    const [plain, padded] = [{}, { note: METADATA_PADDING }].map((more) => someAdapter(RANK, RESOLUTION, more)) as [Buffer, Buffer]; // prettier-ignore
+    const [plain, padded] = [someAdapter(RANK, RESOLUTION), someAdapter(RANK, RESOLUTION, { note: METADATA_PADDING })];
     const all = await contest(plain, padded, LORA_PART, addTraining);
     print(`A LoRA of ${plain.length} bytes, padded to ${padded.length}`, all);
     expectNothingGained(all);
