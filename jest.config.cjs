@@ -24,6 +24,14 @@ const shared = {
   transformIgnorePatterns: ['/node_modules/(?!(@scure|@noble)/)'],
 };
 
+const servers = {
+  globalSetup: '<rootDir>/tools/launcher/src/servers/jest-setup.ts',
+  globalTeardown: '<rootDir>/tools/launcher/src/servers/jest-teardown.ts',
+};
+
+/** `npm test -- --selectProjects long`: what takes minutes of a machine that does nothing else; no part of `npm test`. */
+const long = { ...shared, ...servers, displayName: 'long', testMatch: ['**/*.long.ts'] };
+
 module.exports = {
   maxWorkers: 2,
   // A guard against hangs, not a measure: one fsync on a busy disk took longer than Jest's five seconds.
@@ -34,8 +42,8 @@ module.exports = {
       ...shared,
       displayName: 'db',
       testMatch: ['**/*.db.spec.ts', '**/*.e2e.ts'],
-      globalSetup: '<rootDir>/tools/launcher/src/servers/jest-setup.ts',
-      globalTeardown: '<rootDir>/tools/launcher/src/servers/jest-teardown.ts',
+      ...servers,
     },
+    ...(process.argv.includes('long') ? [long] : []),
   ],
 };

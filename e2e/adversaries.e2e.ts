@@ -24,7 +24,7 @@ const MINERS: LiveMiner[] = [
 ];
 
 /** A photograph's parts to train on, and how many pictures each LoRA gives. */
-const TRAININGS = 72;
+const TRAININGS = 56;
 const PICTURES = 2;
 const CLIENTS = 10;
 const PHOTOS = ['chelsea.png', 'coffee.png', 'rocket.jpg'];

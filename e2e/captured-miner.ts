@@ -58,7 +58,9 @@ export class CapturedMiner {
 
 async function download(url: string): Promise<Download> {
   const startMs = nowMs();
-  const reply = await new Promise<IncomingMessage>((resolve, reject) => get(url, resolve).on('error', reject));
+  const reply = await new Promise<IncomingMessage>((resolve, reject) =>
+    get(url, { agent: false }, resolve).on('error', reject),
+  );
   let bytes = 0;
   for await (const chunk of reply as AsyncIterable<Buffer>) bytes += chunk.length;
   return { status: reply.statusCode ?? 0, rawHeaders: reply.rawHeaders, bytes, tookMs: nowMs() - startMs };

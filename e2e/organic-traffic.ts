@@ -31,6 +31,7 @@ export class OrganicClient {
   private readonly loras: string[] = [];
   private readonly unfinished = new Set<Promise<void>>();
   private readonly stopping = new AbortController();
+  private isPreparing = true;
   private running: Promise<unknown> = Promise.resolve();
   private readonly photo = sharp(readFileSync(join(__dirname, '../photos/coffee.png')));
 
@@ -48,6 +49,7 @@ export class OrganicClient {
   }
 
   start({ trainingMs, renderingMs }: TrafficRates): void {
+    this.isPreparing = false;
     this.running = Promise.all([
       this.arrivals(trainingMs, () => this.train()),
       this.arrivals(renderingMs, () => this.render()),
@@ -93,11 +95,16 @@ export class OrganicClient {
 
   private async done(body: Parameters<ApiClient['submit']>[0]): Promise<string> {
     const { id } = await this.api.submit(body, randomUUID());
+    const { state, failure } = await (this.isPreparing ? this.api.finished(id) : this.looked(id));
+    if (state !== 'succeeded') throw new Error(`${body.kind} ${id} ${state}: ${JSON.stringify(failure)}`);
+    return id;
+  }
+
+  private async looked(id: string): ReturnType<ApiClient['job']> {
     for (;;) {
       await pause(this.chance.wait(LOOK_MS));
-      const { state, failure, finished_at } = await this.api.job(id);
-      if (state === 'succeeded') return id;
-      if (finished_at) throw new Error(`${body.kind} ${id} ${state}: ${JSON.stringify(failure)}`);
+      const view = await this.api.job(id);
+      if (view.finished_at) return view;
     }
   }
 

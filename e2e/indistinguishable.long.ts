@@ -1,6 +1,7 @@
 /**
  * A miner cannot tell an audit from a client's job. The wires of all miners are tapped while clients and the auditor work as they
- * do; which of the requests were audits is only looked up afterwards, in the auditor's own table.
+ * do; which of the requests were audits is only looked up afterwards, in the auditor's own table. It takes minutes of a machine that
+ * does nothing else, and is run by itself: `npm test -- --selectProjects long`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePort } from '@studio/launcher/servers/free-port';
@@ -65,33 +66,21 @@ const asked = (miners: readonly CapturedMiner[]): AskedJob[] => miners.flatMap((
 const isCallback = (exchange: Parameters<typeof targetOf>[0]): boolean =>
   targetOf(exchange).startsWith('POST /miners/callback/');
 
-const dbg = (what: string): void =>
-  void process.stderr.write(
-    `DBG ${process.uptime().toFixed(1)} cpu ${((process.cpuUsage().user + process.cpuUsage().system) / 1e6).toFixed(1)} ${what}\n`,
-  );
 beforeAll(async () => {
-  dbg('start');
   const apiPort = await freePort();
   door = await WireTap.listen(apiPort);
   peers = await Promise.all(PEERS.map((miner) => CapturedMiner.open(miner)));
   reference = await CapturedMiner.open(REFERENCE);
   const miners = [...peers, reference].map(({ live }) => live);
   system = await LiveSystem.open(POLICY, miners, { port: apiPort, publicUrl: door.url });
-  dbg('open');
   const clients = await openClients();
-  dbg('clients');
-  const dbgTimer = setInterval(() => dbg(`asked ${asked(peers).length}`), 5_000);
   // Audits come later than what they repeat: the comparison begins when they come as they will go on to.
   await until(async () => (await replaysSoFar()).length >= FIRST_AUDITS);
   const fromMs = nowMs();
   while (!isEnough(fromMs, await replaysSoFar())) await pause(500);
   const toMs = nowMs();
-  clearInterval(dbgTimer);
-  dbg('enough');
   await Promise.all(clients.map((client) => client.stop()));
-  dbg('stopped');
   await system.settle();
-  dbg('settled');
   replays = await replaysSoFar();
   const audits = new Set(replays.map(({ job_id }) => job_id));
   const callbacks = door.exchanges.filter(isCallback);
@@ -128,7 +117,6 @@ async function openClients(): Promise<OrganicClient[]> {
   await Promise.all(clients.map((client) => client.prepare(each)));
   const seen = (2 * each * CLIENTS) / ((nowMs() - startMs) / 1_000);
   const meanMs = (1_000 * CLIENTS) / Math.min(RATE, SHARE * seen);
-  dbg(`seen ${seen.toFixed(1)}`);
   const [trainingMs, renderingMs] = [meanMs * (1 + RENDERINGS), (meanMs * (1 + RENDERINGS)) / RENDERINGS];
   for (const client of clients) client.start({ trainingMs, renderingMs });
   return clients;
