@@ -24,6 +24,8 @@ export class AddressOwners {
   private blocked: ReadonlyMap<string, string> = new Map();
   /** Where each miner was first seen by this worker, while it is there. */
   private readonly sights = new Map<string, { address: string; sinceMs: number }>();
+  /** Counted, not timed: two may come in one instant. */
+  private sightings = 0;
   private readonly sweeper: Sweeper;
 
   constructor(
@@ -78,7 +80,8 @@ export class AddressOwners {
       const { address } = this.samples.of(originOf({ endpoint })) ?? {};
       if (address === undefined) return [];
       const known = this.sights.get(hotkey);
-      const sight = known?.address === address ? known : { address, sinceMs: UNMEASURED_SINCE_MS + performance.now() };
+      const sight =
+        known?.address === address ? known : { address, sinceMs: UNMEASURED_SINCE_MS + (this.sightings += 1) };
       this.sights.set(hotkey, sight);
       return [{ hotkey, operator, trusted, ...sight }];
     });

@@ -1,3 +1,4 @@
+import type { RoutingPolicy } from '@studio/shared/domain/policy';
 import type { StubMiner } from '@studio/shared/testing/stub-miner';
 import { WorkerRig } from '../worker.rig';
 import { meanHonest, print, runJobs, setRouting, takings, worksFor, type Takings } from './contest.rig';
@@ -14,8 +15,11 @@ const isLong = ({ timeout_ms }: { timeout_ms: number }): boolean => timeout_ms >
 
 let rig: WorkerRig;
 
-/** A hedge for every job, after a tenth of T_max. Nobody is asked before others out of neglect. */
-const ROUTING = { hedgeBudget: 1, hedgeDefaultShare: 0.1, hedgeFloorShare: SHARE, exploreAfterMs: 600_000 };
+/** Nobody is asked before others out of neglect. */
+const ROUTING = { exploreAfterMs: 600_000 };
+const UNHEDGED = { ...ROUTING, hedgeBudget: 0 };
+/** One for every job, once it takes twice as long as it should. */
+const HEDGED = { ...ROUTING, hedgeBudget: 1, hedgeDefaultShare: 2 * SHARE, hedgeFloorShare: 2 * SHARE };
 
 beforeAll(async () => (rig = await WorkerRig.open()));
 afterAll(() => rig?.close());
@@ -23,6 +27,7 @@ afterEach(() => rig.clear());
 
 /** Three honest miners, and one that answers as `trick` says and otherwise works. */
 async function contest(
+  routing: Partial<RoutingPolicy>,
   {
     slots,
     trick,
@@ -30,7 +35,7 @@ async function contest(
   { jobs, everyMs = 0 }: { jobs: readonly number[]; everyMs?: number },
 ): Promise<Record<string, Takings>> {
   const works = worksFor(rig, (timeoutMs) => timeoutMs * SHARE);
-  await setRouting(rig, { ...ROUTING, rampStart: slots });
+  await setRouting(rig, { ...routing, rampStart: slots });
   const [odd, ...others] = await rig.useMiners(4, works, slots);
   odd!.answer = (request) => trick(request) ?? works(request);
   const honest = others.map(({ hotkey }) => hotkey);
@@ -45,7 +50,7 @@ describe('a miner that refuses the long jobs', () => {
     ['with 422, which is held against it', 422, 'failed'],
   ])('%s has no time for more short ones while jobs queue up', async (how, status, state) => {
     const trick = (request: { timeout_ms: number }) => (isLong(request) ? { status } : null);
-    const all = await contest({ slots: 1, trick }, { jobs: mixture(30) });
+    const all = await contest(UNHEDGED, { slots: 1, trick }, { jobs: mixture(30) });
     print(`Refusing long jobs ${how}, all queued at once`, all);
     expect(all.trick!.states[state]).toBeGreaterThan(0);
     expect(all.trick!.points).toBeLessThan(meanHonest(all, ({ points }) => points));
@@ -53,7 +58,7 @@ describe('a miner that refuses the long jobs', () => {
 
   it('uses its turns up where there is room for all', async () => {
     const trick = (request: { timeout_ms: number }) => (isLong(request) ? { status: 429 } : null);
-    const all = await contest({ slots: 1, trick }, { jobs: mixture(30), everyMs: 300 });
+    const all = await contest(UNHEDGED, { slots: 1, trick }, { jobs: mixture(30), everyMs: 300 });
     print('Refusing long jobs with 429, at low load', all);
     expect(all.trick!.points).toBeLessThan(0.8 * meanHonest(all, ({ points }) => points));
   });
@@ -62,14 +67,15 @@ describe('a miner that refuses the long jobs', () => {
 describe('a miner that accepts a job and lets a hedge do it', () => {
   it('when it is long, loses its slots, and is asked less and earns less', async () => {
     const trick = (request: { timeout_ms: number }) => (isLong(request) ? ('hang' as const) : null);
-    const all = await contest({ slots: 4, trick }, { jobs: mixture(40), everyMs: 150 });
+    const all = await contest(HEDGED, { slots: 4, trick }, { jobs: mixture(40), everyMs: 150 });
     print('Hanging at long jobs', all);
     expect(all.trick!.asked).toBeLessThan(meanHonest(all, ({ asked }) => asked));
     expect(all.trick!.points).toBeLessThan(0.7 * meanHonest(all, ({ points }) => points));
   });
 
-  it('every time, is soon left alone and earns nothing', async () => {
+  it('every time, is asked less and earns nothing', async () => {
     const all = await contest(
+      HEDGED,
       { slots: 4, trick: () => 'hang' },
       { jobs: Array<number>(40).fill(SHORT_MS), everyMs: 150 },
     );
