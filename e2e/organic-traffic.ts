@@ -13,6 +13,34 @@ export interface TrafficRates {
   renderingMs: number;
 }
 
+/** How often the pace is looked after: slowly beside the jobs, so that it says nothing about any of them. */
+const PACE_MS = 2_000;
+/** Shares of its time that this thread may be busy. Above, jobs begin to wait for each other rather than for their miners. */
+const BUSY = [0.45, 0.65] as const;
+
+/** How fast the clients go: as fast as they want, or as this machine can follow. */
+export class Pace {
+  private slower = 1;
+  private before = performance.eventLoopUtilization();
+  private readonly timer = setInterval(() => this.look(), PACE_MS).unref();
+
+  wait(chance: Chance, meanMs: number): number {
+    return chance.wait(meanMs * this.slower);
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  private look(): void {
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, this.before);
+    this.before = now;
+    if (utilization > BUSY[1]) this.slower *= 1.25;
+    if (utilization < BUSY[0]) this.slower = Math.max(1, this.slower / 1.25);
+  }
+}
+
 /**
  * Mean ms between a client's looks at its job. It shares its thread with the worker here, as it does nowhere else, and must not
  * be busy just when its own job begins or ends.
@@ -37,6 +65,7 @@ export class OrganicClient {
 
   constructor(
     private readonly api: ApiClient,
+    private readonly pace: Pace,
     seed: number,
   ) {
     this.chance = new Chance(seed);
@@ -112,7 +141,7 @@ export class OrganicClient {
   private async arrivals(meanMs: number, arrive: () => Promise<void>): Promise<void> {
     const { signal } = this.stopping;
     for (;;) {
-      await pause(this.chance.wait(meanMs), undefined, { signal }).catch(() => undefined);
+      await pause(this.pace.wait(this.chance, meanMs), undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       const work = arrive().finally(() => this.unfinished.delete(work));
       // Seen by `stop`; a job that failed must not end the process before.

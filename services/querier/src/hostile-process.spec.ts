@@ -1,7 +1,7 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
+import { buildProjects } from '@studio/shared/testing/built-projects';
 import { HOSTILE_CASES, HOSTILE_REQUEST } from '@studio/shared/testing/hostile-corpus';
 import { HOSTILE_LORA, HOSTILE_SIZE, honestResults, hostileResults } from '@studio/shared/testing/hostile-results';
 import { reply, startHostileServer, type HostileServer } from '@studio/shared/testing/hostile-server';
@@ -11,7 +11,6 @@ jest.setTimeout(120_000);
 /** A worker's limits: its memory at any time, and how late its event loop may be in 99 of 100 looks. */
 const MAX_RSS_MIB = 512;
 const MAX_LATE_P99_MS = 200;
-const ROOT = join(__dirname, '../../..');
 /** Long enough to download and to check on a busy machine; what is to end by time has a deadline of its own. */
 const RESULT_MS = 60_000;
 /** More than the check threads take. */
@@ -27,8 +26,8 @@ const RESULT_BYTES = 17 * 1024 * 1024;
 const WORKER = `
   const { readFileSync } = require('node:fs');
   const { createEgress } = require('@studio/shared/platform/egress');
-  const { CheckPool } = require('./querier/checks/check-pool');
-  const { expectedFiles, readMinerResult } = require('./querier/miner-result');
+  const { CheckPool } = require('@studio/querier/checks/check-pool');
+  const { expectedFiles, readMinerResult } = require('@studio/querier/miner-result');
   const egress = createEgress({ allowPrivate: true, maxConnectionsPerOrigin: 64 });
   const pool = new CheckPool();
 
@@ -81,26 +80,6 @@ interface Answer {
   maxMs?: number;
 }
 
-/**
- * What a worker runs, built as its image is: compiled while it loads, the compiler alone would take up to 580 MiB.
- * @returns a folder below the root, where packages are found.
- */
-function buildWorker(): string {
-  mkdirSync(join(ROOT, '.cache'), { recursive: true });
-  const folder = mkdtempSync(join(ROOT, '.cache/hostile-worker-'));
-  const shared = join(folder, 'node_modules/@studio/shared');
-  for (const [project, to] of [
-    ['libs/shared', join(shared, 'dist')],
-    ['services/querier', join(folder, 'querier')],
-  ] as const) {
-    const swc = join(ROOT, 'node_modules/@swc/cli/bin/swc.js');
-    const options = ['--strip-leading-paths', '--config-file', '../../.swcrc', '--quiet'];
-    execFileSync(process.execPath, [swc, 'src', '-d', to, ...options], { cwd: join(ROOT, project) });
-  }
-  copyFileSync(join(ROOT, 'libs/shared/package.json'), join(shared, 'package.json'));
-  return folder;
-}
-
 class Worker {
   private readonly waiting = new Map<number, (answer: Answer) => void>();
   private next = 0;
@@ -135,7 +114,7 @@ describe('a worker', () => {
   const servers: HostileServer[] = [];
 
   beforeAll(async () => {
-    folder = buildWorker();
+    folder = buildProjects(['libs/shared', 'services/querier']);
     worker = new Worker(folder);
     const [first] = (await Promise.race([once(worker.child, 'message'), once(worker.child, 'exit')])) as unknown[];
     if (typeof first !== 'object')

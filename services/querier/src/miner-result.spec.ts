@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { readMinerResult, ResultRefused, type ExpectedFiles } from './miner-result';
 
 const BOUNDARY = 'edge';
@@ -52,6 +53,33 @@ describe('readMinerResult', () => {
     ],
   ])('refuses a body that %s', async (_what, bytes) => {
     await expect(readMinerResult(pieces(bytes, 4_096), TYPE, EXPECTED)).rejects.toThrow(ResultRefused);
+  });
+
+  it('decides the same however a network cuts the bytes, sound or not', async () => {
+    const outcome = (bytes: Buffer, length: number): Promise<string> =>
+      readMinerResult(pieces(bytes, length), TYPE, EXPECTED).then(
+        ({ files }) => `files of ${[...files.values()].map((file) => file.length).join()} bytes`,
+        (error: unknown) => (error instanceof ResultRefused ? error.message : 'another error'),
+      );
+    const small = Buffer.concat([
+      manifest,
+      part('image_0', Buffer.from('\r\n--edge\r\r\n--edg'), 'image/png'),
+      closing,
+    ]);
+    const junk = fc.oneof(
+      fc.uint8Array({ maxLength: 8 }),
+      fc.constantFrom('\r\n', '--edge', '--edge--', '\r\n--edge', ': ;="').map((text) => Buffer.from(text)),
+    );
+    const cut = fc.tuple(fc.nat(small.length), fc.nat(20), junk);
+    await fc.assert(
+      fc.asyncProperty(cut, fc.integer({ min: 1, max: 90 }), async ([at, without, what], length) => {
+        const bytes = Buffer.concat([small.subarray(0, at), what, small.subarray(at + without)]);
+        const whole = await outcome(bytes, bytes.length + 1);
+        expect(whole).not.toBe('another error');
+        expect(await outcome(bytes, length)).toBe(whole);
+      }),
+      { numRuns: 2_000 },
+    );
   });
 
   it('throws a break of the connection as it is: the result is not to blame', async () => {

@@ -5,7 +5,7 @@
  */
 import { floorDraws } from '@studio/shared/domain/audit-sampling';
 import { isQuarantined, step } from '@studio/shared/domain/cusum';
-import { pointsFor } from '@studio/shared/domain/points';
+import { cutoffUs, pointsFor } from '@studio/shared/domain/points';
 import { epochMs, type Policy } from '@studio/shared/domain/policy';
 import type { DrawRecord } from '@studio/auditor/filing';
 import { reversalsDue, type Conviction, type OpenAward } from '@studio/auditor/reversals';
@@ -22,6 +22,8 @@ export interface Rules {
   replayMs: number | null;
   /** Share of the neighbours that the policy takes: 1 is the production. */
   reversalFactor: ReversalFactor;
+  /** What an honest job takes, as a share of the time after which it earns nothing. A wrong result comes at once. */
+  honestLatency: number;
 }
 
 /** What the miner hands in. Only a copy is seen without a replay, and only while its original is remembered. */
@@ -49,13 +51,15 @@ interface OpenAudit {
   decidedAt: number;
 }
 
-/** Of a usual inference. Only ratios count here: every job earns the same. */
-const FULL = pointsFor({ weightMicro: 300_000, tMaxMs: 60_000, latencyUs: 0 });
+/** Of a usual inference. */
+const T_MAX_MS = 60_000;
+const pointsAt = (share: number): bigint =>
+  pointsFor({ weightMicro: 300_000, tMaxMs: T_MAX_MS, latencyUs: Math.round(share * cutoffUs(T_MAX_MS)) });
 
 export class AuditedMiner {
   /** As of now: what no miner can see before the close. */
   readonly record: DrawRecord = { jobsSeen: 0, audits: 0, passes: 0, cusum: 0 };
-  /** Rewards awarded and not taken back, in jobs. */
+  /** Rewards awarded and not taken back, as multiples of an honest job's. */
   kept = 0;
   awarded = 0;
   quarantines = 0;
@@ -66,6 +70,7 @@ export class AuditedMiner {
   private readonly audits: OpenAudit[] = [];
   private readonly convictions: (Conviction & { epoch: number })[] = [];
   private out = { from: 0, until: 0 };
+  private readonly points: { right: bigint; wrong: bigint };
   private closing: { epoch: number; settlesAt: number } | undefined;
 
   constructor(
@@ -73,7 +78,9 @@ export class AuditedMiner {
     private readonly rules: Rules,
     private readonly chance: Chance,
     private readonly onSettled: (news: Settlement) => void = () => undefined,
-  ) {}
+  ) {
+    this.points = { right: pointsAt(rules.honestLatency), wrong: pointsAt(0) };
+  }
 
   isOut(epoch: number): boolean {
     return this.out.from <= epoch && epoch < this.out.until;
@@ -95,7 +102,7 @@ export class AuditedMiner {
       hotkey,
       kind: 'lora-inference',
       epoch,
-      points: FULL,
+      points: result === 'right' ? this.points.right : this.points.wrong,
       policyVersion: rules.policy.version,
       at,
       compared: false,
@@ -104,8 +111,8 @@ export class AuditedMiner {
       wrong: result !== 'right',
     };
     this.open.push(award);
-    this.awarded += 1;
-    this.kept += 1;
+    this.awarded += this.rewards(award);
+    this.kept += this.rewards(award);
     record.jobsSeen += 1;
     if (drawn) this.audit(award, at + this.delayMs());
     else if (result === 'recognised-copy') this.audit(award, at);
@@ -138,6 +145,11 @@ export class AuditedMiner {
     }
     this.closing = { epoch, settlesAt: Math.max(now, ...this.audits.map(({ decidedAt }) => decidedAt)) };
     this.advance(now);
+  }
+
+  /** As a multiple of an honest job's: 1 where both come at once, so that sums stay whole. */
+  private rewards({ points }: Award): number {
+    return Number(points) / Number(this.points.right);
   }
 
   private audit(award: Award, dueAt: number): void {
@@ -195,9 +207,9 @@ export class AuditedMiner {
     if (convictions.length > 0 || quarantined.size > 0) {
       const seen = reversalFactor === 0 ? awards.map((award) => ({ ...award, compared: true })) : awards;
       const gone = new Set(reversalsDue(seen, convictions, quarantined).map(({ entry }) => entry.jobId));
+      for (const award of this.open) if (gone.has(award.jobId)) this.kept -= this.rewards(award);
       this.open = this.open.filter(({ jobId }) => !gone.has(jobId));
       reversed = gone.size;
-      this.kept -= reversed;
     }
     this.open = this.open.filter((award) => award.epoch > first);
     this.onSettled({

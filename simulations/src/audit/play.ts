@@ -10,7 +10,7 @@ export interface Course extends Rules {
   remembered: number;
 }
 
-/** In jobs; `kept` in full rewards. */
+/** In jobs; `kept` and `awarded` in rewards of an honest one. */
 export interface Earnings {
   offered: number;
   worked: number;

@@ -23,6 +23,16 @@ export const MEMBERS: readonly Profile[] = [
   { strategy: clairvoyant(1) },
 ];
 
+const SHARES_OF_TIME = [1 / 3, 2 / 3, 0.8] as const;
+
+/** A cheat that answers at once earns more than honest work that takes its time. */
+export const FASTER: readonly Profile[] = SHARES_OF_TIME.flatMap((honestLatency) =>
+  [cheating(0.005), careful({ rate: 1, burst: 1 })].map((strategy) => ({
+    strategy: named(strategy, `honest jobs take ${percent(honestLatency)} of the time, ${strategy.name}`),
+    changes: { honestLatency },
+  })),
+);
+
 /** Who gets a new hotkey for nothing is always a newcomer. Busy miners do a burst before its first verdict comes. */
 export const RENEWING: readonly Profile[] = [
   ...[0.02, 0.1, 0.5].map((rate) => ({ strategy: named(renewing(cheating(rate)), `cheats on ${percent(rate)}`) })),

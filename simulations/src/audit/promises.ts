@@ -10,8 +10,6 @@ import { percent } from './strategies';
 
 /** How far a figure may be from the promised one. */
 export const TOLERANCE = 0.15;
-/** Of an honest miner's points with a calibrated comparator. */
-export const MOST_LOST = 0.001;
 /** Standard errors of two-sided 95 %. */
 export const SURE = 1.96;
 
@@ -30,8 +28,8 @@ export function brokenPromises(results: Results): string[] {
 }
 
 /** Strategies that earn at least what honesty earns, promised or not. */
-export function notBelow({ members, found, renewing, fewCollude, manyCollude }: Results): string[] {
-  return [...members, ...found.best, ...renewing, ...fewCollude, ...manyCollude]
+export function notBelow({ members, found, faster, renewing, fewCollude, manyCollude }: Results): string[] {
+  return [...members, ...found.best, ...faster, ...renewing, ...fewCollude, ...manyCollude]
     .filter((profit) => costsNotBelow(profit).length > 0)
     .map((profit) => `NOT below: ${comparison(profit, costsNotBelow(profit))}`);
 }
@@ -75,8 +73,6 @@ function far(what: string, found: number, promised: number | undefined): string[
 function brokenHonesty({ falseFlags, losses }: Results): string[] {
   const { rate, least, most } = FALSE_FLAGS;
   const flagged = falseFlags.find(({ failureRate }) => failureRate === rate)!.flagged;
-  const [exact, calibrated] = losses;
-  const isLess = calibrated!.lost.mean - SURE * calibrated!.lost.error <= MOST_LOST;
   return [
     // The interval of a small sample is wide: it breaks the promise only when it lies outside as a whole.
     ...(flagged.most >= least && flagged.least <= most
@@ -84,8 +80,11 @@ function brokenHonesty({ falseFlags, losses }: Results): string[] {
       : [
           `${percent(flagged.share)} of honest histories are flagged, promised are ${percent(least)} to ${percent(most)}`,
         ]),
-    ...(exact!.lost.mean === 0 ? [] : [`an honest miner loses ${percent(exact!.lost.mean)} under exact comparison`]),
-    ...(isLess ? [] : [`an honest miner loses ${percent(calibrated!.lost.mean)}, promised are ${percent(MOST_LOST)}`]),
+    ...losses
+      .filter(({ lost, promised }) => promised !== undefined && lost.mean - SURE * lost.error > promised)
+      .map(({ comparator, lost, promised }) => {
+        return `an honest miner loses ${percent(lost.mean)} under ${comparator}, promised are ${percent(promised!)} at most`;
+      }),
   ];
 }
 

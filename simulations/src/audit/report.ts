@@ -3,10 +3,11 @@ import { DEFAULT_POLICY } from '@studio/shared/domain/policy';
 import { FALSE_FLAGS, HONEST_LENGTH, type FlagTime } from './detection';
 import { COSTS, costsNotBelow, hotkeyPrice, honestProfit, type Profit } from './earnings';
 import { PROMISED_SHARE } from './profiles';
-import { brokenPromises, deviation, MOST_LOST, notBelow, SURE, TOLERANCE } from './promises';
+import { brokenPromises, deviation, notBelow, SURE, TOLERANCE } from './promises';
 import { PRODUCTION_FACTOR } from './reversal-factor';
 import { EARNED_WITH_TOO_LOW, TOO_LOW } from './reversal-sweep';
 import { JOBS_PER_EPOCH } from './rules';
+import { LEAST_CHEATED } from './search';
 import type { Setting } from './setting';
 import type { Results } from './simulate-audit';
 import type { Estimate, Share } from './statistics';
@@ -28,6 +29,7 @@ export function reportOf(results: Results, run: Run): string {
     honesty(results),
     members(results),
     reversals(results),
+    speed(results),
     hotkeys(results),
     quorum(results),
     limits(),
@@ -52,7 +54,7 @@ ${
 
 ${list(exceptions)}
 
-The first kind is why a hotkey must cost something, the second why a lane needs a reference or operators most of whom are honest.`
+What each kind of them asks for is said where its table stands.`
 }`;
 }
 
@@ -118,15 +120,16 @@ function honesty({ falseFlags, losses }: Results): string {
     interval(flagged),
     count(histories),
   ]);
-  const lost = losses.map(({ comparator, falseDifference, confirmed, lost: share, bound, quarantines, jobs }, i) => [
+  const lost = losses.map(({ comparator, jobsPerEpoch, falseDifference, confirmed, ...loss }) => [
     comparator,
+    `${jobsPerEpoch}`,
     fine(falseDifference),
     fine(confirmed),
-    i === 0 ? '0 %' : i === 1 ? percent(MOST_LOST) : '',
-    fine(bound),
-    i === 0 ? fine(share.mean) : `${fine(share.mean)} ± ${fine(SURE * share.error)}`,
-    `${quarantines}`,
-    count(jobs),
+    loss.promised === undefined ? '' : percent(loss.promised),
+    fine(loss.bound),
+    loss.lost.error === 0 ? fine(loss.lost.mean) : `${fine(loss.lost.mean)} ± ${fine(SURE * loss.lost.error)}`,
+    `${loss.quarantines}`,
+    count(loss.jobs),
   ]);
   return `## What honesty risks
 
@@ -138,9 +141,10 @@ ${table(['confirmed false failures', 'promised', 'flagged', 'histories'], flags)
 
 Points that an honest miner loses to audits, judged by a reference. A comparator with a tolerance takes two honest results for
 different now and then, each pair by itself; the confirmed rate is what is left of that after \`decideVerdict\` has asked for a second opinion.
-The bound is p₀ · (q + 3/κ) with the confirmed rate for p₀, q = ${audit.trustedRate} and κ = ${audit.kappaReference}.
+The bound is p₀ · (q + 3/κ) with the confirmed rate for p₀, q = ${audit.trustedRate} and κ = ${audit.kappaReference}. The audits of the floor come on top of it: with few jobs an
+epoch more are audited than q says, and each conviction still takes the neighbours of a rarer one.
 
-${table(['comparator', 'pairs taken for different', 'confirmed', 'promised at most', 'bound', 'points lost', 'quarantines', 'jobs'], lost)}`;
+${table(['comparator', 'jobs an epoch', 'pairs taken for different', 'confirmed', 'promised at most', 'bound', 'points lost', 'quarantines', 'jobs'], lost)}`;
 }
 
 function members({ members: profiles, found }: Results): string {
@@ -155,8 +159,8 @@ ${profits(profiles)}
 
 *careful* works honestly through probation and whenever it believes itself suspected. It computes its own S from what the last settlement
 showed. *clairvoyant* sees its S at every moment, which no miner can. Of ${found.variants} variants (how often, how many an epoch, late in the
-epoch, only at the lowered rate, pauses after a reversal, only with little exposed, hiding until a burst is final; ${JOBS_PER_EPOCH} or 30 jobs an
-epoch) these were the best that cheat on a thousandth of the jobs or more, played again with other chance:
+epoch, only at the lowered rate, pauses after a reversal, only with little exposed, hiding until a burst is final; 30, 100 or 1,000 jobs an
+epoch) these were the best that cheat on ${percent(LEAST_CHEATED)} of the jobs or more, played again with other chance:
 
 ${profits(found.best)}
 
@@ -182,6 +186,16 @@ The weaker rule goes in through the arguments of the production's function, whic
 with 0 it takes none.
 
 ![Profit of a clairvoyant cheater by the number of neighbours reversed](audit-reversals.png)`;
+}
+
+function speed({ faster }: Results): string {
+  return `## When cheating is faster
+
+Everywhere else an honest job and a cheated one earn the same. Here an honest job takes its time, as a share of the latency from which on a result earns
+nothing, and a wrong one comes at once. Rewards are those of an honest job. A conviction costs the miner about ${PRODUCTION_FACTOR} rewards for each job that it
+cheated on, so what a cheat earns on top of that is an advantage: kinds whose honest results take most of their time need a longer timeout.
+
+${profits(faster)}`;
 }
 
 function hotkeys({ renewing }: Results): string {
@@ -230,7 +244,6 @@ function limits(): string {
 
 - Results, pictures and their distances: a wrong result differs from every honest one. What the perceptual comparator lets through is
   measured on photographs, in \`services/auditor/src/comparators/perceptual.spec.ts\`.
-- Latency: every job earns the same. Who cheats by answering at once earns more per job, by as much as an honest miner's latency costs it.
 - Two kinds at once: a quarantine for one kind takes the other along, which makes cheating dearer than here.
 - Appeals and amnesties, lost replays, a reference that is wrong, and replicas among the jobs of a miner.
 - Routing: every strategy is offered the same jobs. A newcomer's fewer slots and a quarantined miner's lost turns come on top.

@@ -5,6 +5,7 @@ import { seededDraws } from './draws';
 import { referenceJudge } from './judges';
 import type { Course } from './play';
 import { PRODUCTION_FACTOR } from './reversal-factor';
+import type { Size } from './setting';
 
 /** Of an inference: a replay takes as long as a job. */
 const REPLAY_MS = 10_000;
@@ -19,7 +20,13 @@ export const RULES: Rules = {
   judge: referenceJudge(0),
   replayMs: REPLAY_MS,
   reversalFactor: PRODUCTION_FACTOR,
+  honestLatency: 0,
 };
+
+/** As many as give the same number of jobs, however many fall into one. */
+export function epochsOf(jobsPerEpoch: number, { epochs }: Pick<Size, 'epochs'>): number {
+  return Math.ceil((epochs * JOBS_PER_EPOCH) / jobsPerEpoch);
+}
 
 export const course = (epochs: number, changes: Partial<Course> = {}): Course => ({
   ...RULES,

@@ -1,7 +1,7 @@
 /** A small search for the best careful strategy: a grid, then the best of it again with chance that did not choose them. */
 import { careful, type Care } from './careful';
 import { COSTS, profitOf, type Profit } from './earnings';
-import { course } from './rules';
+import { course, epochsOf } from './rules';
 import type { Setting } from './setting';
 
 const RATES = [0.02, 0.1, 0.25, 1];
@@ -14,8 +14,8 @@ export interface Variant {
   jobsPerEpoch: number;
 }
 
-/** With few jobs an epoch suspicion outlasts finality, and nothing is exposed when it ends. */
-const JOBS_PER_EPOCH = [30, 100];
+/** With few jobs an epoch suspicion outlasts finality, and nothing is exposed when it ends; with many a burst is over before a verdict. */
+const JOBS_PER_EPOCH = [30, 100, 1_000];
 
 const CARES: readonly Partial<Care>[] = [
   ...RATES.flatMap((rate) =>
@@ -35,7 +35,7 @@ export const VARIANTS: readonly Variant[] = JOBS_PER_EPOCH.flatMap((jobsPerEpoch
 );
 
 /** Those that hardly cheat are nearly honest and earn nearly as much: they are no strategies. */
-const LEAST_CHEATED = 0.001;
+export const LEAST_CHEATED = 0.005;
 const FINALISTS = 5;
 
 export interface Found {
@@ -59,9 +59,9 @@ export function search(setting: Setting): Found {
 
 function profitWith({ care, jobsPerEpoch }: Variant, miners: number, setting: Setting): Profit {
   const { size, reversalFactor } = setting;
-  const rules = course(size.epochs, { jobsPerEpoch, reversalFactor });
+  const rules = course(epochsOf(jobsPerEpoch, size), { jobsPerEpoch, reversalFactor });
   const profit = profitOf(careful(care), rules, miners, setting);
-  return { ...profit, name: `${profit.name}; ${jobsPerEpoch} jobs an epoch` };
+  return { ...profit, name: `${profit.name}; ${jobsPerEpoch.toLocaleString('en')} jobs an epoch` };
 }
 
 const dearest = ({ byCost }: Profit): number => byCost[COSTS.length - 1]!.mean;

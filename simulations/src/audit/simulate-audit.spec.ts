@@ -16,7 +16,7 @@ const TINY: Size = {
   flagHistories: 3_000,
   filedHistories: 1_500,
   delayedHistories: 10,
-  honestHistories: 500,
+  honestHistories: 1_000,
   drawSamples: 2_000,
   miners: 5,
   epochs: 40,
@@ -72,7 +72,7 @@ describe('time to detection', () => {
 
   it.each([
     ['a steady cheater', steady(0.1, 100, 2_000)],
-    ['one whose floor of audits adds to the draw', steady(0.2, 10, 2_000)],
+    ['one whose floor of audits adds to the draw', steady(0.05, 10, 2_000)],
     ['one that turns', turning],
   ])('is the same when the jobs that are not drawn are skipped: %s', (_, history) => {
     const chance = new Chance(11);

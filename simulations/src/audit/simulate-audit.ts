@@ -5,9 +5,9 @@ import { CASES, FALSE_FLAGS, falseFlags, filedFlagTime, flagTime } from './detec
 import { drawQuality } from './draws';
 import { profitOf, type Profit } from './earnings';
 import { CALIBRATED_TO, honestLosses } from './honest-loss';
-import { FEW_COLLUDE, MANY_COLLUDE, MEMBERS, RENEWING, type Profile } from './profiles';
+import { FASTER, FEW_COLLUDE, MANY_COLLUDE, MEMBERS, RENEWING, type Profile } from './profiles';
 import { reversalSweep } from './reversal-sweep';
-import { course, JOBS_PER_EPOCH } from './rules';
+import { course, epochsOf, JOBS_PER_EPOCH } from './rules';
 import { search } from './search';
 import type { Setting } from './setting';
 
@@ -23,6 +23,7 @@ export const STAGES = {
   losses: honestLosses,
   members: profitsOf(MEMBERS),
   found: search,
+  faster: profitsOf(FASTER),
   renewing: profitsOf(RENEWING),
   quorum: ({ size, chance }: Setting) => quorumPowers(size.quorumAudits, chance),
   fewCollude: profitsOf(FEW_COLLUDE),
@@ -51,10 +52,8 @@ export function simulateAudit(setting: Omit<Setting, 'chance'>, onStage: (stage:
 function profitsOf(profiles: readonly Profile[]): (setting: Setting) => Profit[] {
   return (setting) =>
     profiles.map(({ strategy, changes }) => {
-      // The same number of jobs, however many fall into an epoch.
-      const { epochs, miners } = setting.size;
-      const length = Math.ceil((epochs * JOBS_PER_EPOCH) / (changes?.jobsPerEpoch ?? JOBS_PER_EPOCH));
-      const { reversalFactor } = setting;
-      return profitOf(strategy, course(length, { reversalFactor, ...changes }), miners, setting);
+      const { size, reversalFactor } = setting;
+      const epochs = epochsOf(changes?.jobsPerEpoch ?? JOBS_PER_EPOCH, size);
+      return profitOf(strategy, course(epochs, { reversalFactor, ...changes }), size.miners, setting);
     });
 }

@@ -27,6 +27,8 @@ export interface Finding {
 export interface TargetReport {
   name: string;
   inputs: number;
+  /** SHA-256 of all inputs in their order: what was fed. What a decoder says of a broken file may vary with its threads. */
+  digest: string;
   accepted: number;
   /** Refusals by reason, numbers and names left out; the commonest first. */
   reasons: [reason: string, count: number][];
@@ -84,6 +86,7 @@ async function feed(
   fed: (count: number) => void,
 ): Promise<TargetReport> {
   const reasons = new Map<string, number>();
+  const digest = createHash('sha256');
   let next = first;
   let accepted = 0;
   const hand = async (): Promise<void> => {
@@ -91,7 +94,9 @@ async function feed(
       const input = next++;
       const chance = new Chance(stateOf(seed, target.name, input));
       try {
-        const outcome = await target.judge(inputOf(target, chance), chance);
+        const bytes = inputOf(target, chance);
+        digest.update(bytes);
+        const outcome = await target.judge(bytes, chance);
         if (outcome === ACCEPTED) accepted += 1;
         else reasons.set(general(outcome), (reasons.get(general(outcome)) ?? 0) + 1);
       } catch (error) {
@@ -108,7 +113,7 @@ async function feed(
   };
   await Promise.all(Array.from({ length: AT_ONCE }, hand));
   const sorted = [...reasons].sort(([x, a], [y, b]) => b - a || (x < y ? -1 : 1));
-  return { name: target.name, inputs: next - first, accepted, reasons: sorted };
+  return { name: target.name, inputs: next - first, digest: digest.digest('hex'), accepted, reasons: sorted };
 }
 
 function stateOf(seed: number, target: string, input: number): number {

@@ -161,6 +161,45 @@ describe('safetensors', () => {
     );
   });
 
+  it('accepts exactly the headers that describe the bytes, each byte once', () => {
+    const WIDTHS: Record<string, number> = { F32: 4, F16: 2, BF16: 2 };
+    const side = fc.constantFrom<unknown>(1, 1, 2, 3, 0, -1, 2 ** 53, 1.5, '1', null);
+    const tensor = fc.record({
+      name: fc.constantFrom('a', 'b', 'c', '0', '__proto__'),
+      dtype: fc.constantFrom('F32', 'F32', 'F16', 'BF16', 'F64', 'f32'),
+      shape: fc.array(side, { maxLength: 3 }),
+      // Where it lies against the end of the one before, and how much more it takes than its shape says.
+      shift: fc.constantFrom(0, 0, 0, 0, 1, -1),
+      more: fc.constantFrom(0, 0, 0, 0, 4, -2),
+    });
+    const file = fc.tuple(fc.array(tensor, { maxLength: 3 }), fc.constantFrom(0, 0, 0, 1), fc.boolean());
+    let accepted = 0;
+    fc.assert(
+      fc.property(file, ([tensors, trailing, reversed]) => {
+        let end = 0;
+        let isSound =
+          tensors.length > 0 && trailing === 0 && new Set(tensors.map(({ name }) => name)).size === tensors.length;
+        const fields = tensors.map(({ name, dtype, shape, shift, more }) => {
+          const sides = shape.map(Number);
+          const isWhole = shape.every((value) => Number.isSafeInteger(value) && (value as number) > 0);
+          const size = isWhole && WIDTHS[dtype] ? sides.reduce((product, value) => product * value, WIDTHS[dtype]) : 4;
+          isSound &&= isWhole && WIDTHS[dtype] !== undefined && shift === 0 && more === 0;
+          const offsets = [end + shift, end + shift + size + more];
+          end += size;
+          return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: offsets })}`;
+        });
+        const header = `{${(reversed ? fields.reverse() : fields).join()}}`;
+        if (isSound) accepted += 1;
+        expect([header, faultOf(fileOf(header, bytes(end < 1000 ? end + trailing : 0))) === 'none']).toEqual([
+          header,
+          isSound && end < 1000,
+        ]);
+      }),
+      { numRuns: 5_000, seed: 1 },
+    );
+    expect(accepted).toBeGreaterThan(100);
+  });
+
   it('reads text that merely looks like what is refused', () => {
     const metadata = { '1e2': '-0 {"a":1,"a":2}', '\\ud800': '😀', '\\"': '\\u0061' };
     const a = { shape: [1], data: new Float32Array([1]) };

@@ -34,11 +34,8 @@ class Copy {
     this.to = Buffer.allocUnsafe(from.length);
   }
 
-  /** @returns where the stretch lies in the copy. */
-  take(begin: number, end: number = this.from.length): number {
-    const at = this.length;
-    this.length += this.from.copy(this.to, at, begin, end);
-    return at;
+  take(begin: number, end: number = this.from.length): void {
+    this.length += this.from.copy(this.to, this.length, begin, end);
   }
 
   get bytes(): Buffer {
@@ -113,10 +110,9 @@ function isJpegExtra(file: Buffer, at: number, marker: number, hasCamera: boolea
 
 const WEBP_HEADER_BYTES = 12;
 const WEBP_PIXELS = new Set(['VP8 ', 'VP8L', 'VP8X', 'ALPH', 'ANIM', 'ANMF']);
-/** Chunk → its flag in VP8X. */
-const WEBP_EXTRAS: Readonly<Record<string, number>> = { ICCP: 0x20, EXIF: 0x08 };
-const WEBP_METADATA_FLAGS = 0x20 | 0x08 | 0x04;
+const WEBP_EXTRAS = new Set(['ICCP', 'EXIF']);
 
+/** The header still says which of the others there are; a decoder that does not find them goes on. */
 function bareWebp(file: Buffer, kept: Kept): Buffer {
   const copy = new Copy(file);
   copy.take(0, WEBP_HEADER_BYTES);
@@ -124,24 +120,18 @@ function bareWebp(file: Buffer, kept: Kept): Buffer {
   const limit = Math.min(file.length, 8 + claimed);
   let at = WEBP_HEADER_BYTES;
   let left = 0;
-  let flagsAt: number | undefined;
-  let flags = 0;
   while (at + 8 <= limit) {
     const type = file.toString('latin1', at, at + 4);
     const length = file.readUInt32LE(at + 4);
     const end = at + 8 + length + (length & 1);
     if (end > limit) break;
-    const extra = kept === 'photograph' && length <= MAX_EXTRA_BYTES ? WEBP_EXTRAS[type] : undefined;
-    if (WEBP_PIXELS.has(type) || extra !== undefined) {
-      const begin = copy.take(at, end);
-      if (type === 'VP8X' && length > 0) flagsAt ??= begin + 8;
-    } else left += end - at;
-    flags |= extra ?? 0;
+    const isExtra = kept === 'photograph' && WEBP_EXTRAS.has(type) && length <= MAX_EXTRA_BYTES;
+    if (WEBP_PIXELS.has(type) || isExtra) copy.take(at, end);
+    else left += end - at;
     at = end;
   }
   copy.take(at, Math.max(at, limit));
   const bare = copy.bytes;
   bare.writeUInt32LE(claimed - left, 4);
-  if (flagsAt !== undefined) bare[flagsAt] = (bare[flagsAt]! & ~WEBP_METADATA_FLAGS) | flags;
   return bare;
 }
