@@ -29,9 +29,6 @@ const servers = {
   globalTeardown: '<rootDir>/tools/launcher/src/servers/jest-teardown.ts',
 };
 
-/** `npm test -- --selectProjects long`: what takes minutes of a machine that does nothing else; no part of `npm test`. */
-const long = { ...shared, ...servers, displayName: 'long', testMatch: ['**/*.long.ts'] };
-
 module.exports = {
   maxWorkers: 2,
   // A guard against hangs, not a measure: one fsync on a busy disk took longer than Jest's five seconds.
@@ -44,6 +41,5 @@ module.exports = {
       testMatch: ['**/*.db.spec.ts', '**/*.e2e.ts'],
       ...servers,
     },
-    ...(process.argv.includes('long') ? [long] : []),
   ],
 };

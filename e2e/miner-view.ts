@@ -64,7 +64,7 @@ function observeOne(seen: readonly Seen[], audits: ReadonlySet<string>, { fromMs
       isAudit: audits.has(request.job_id),
       stratum: `${request.kind} ${part}`,
       half: Math.floor(sinceMs / TURN_MS) % 2 === 0 ? 0 : 1,
-      form: formOf(each),
+      forms: formsOf(each),
       facts: {
         ...valueFacts(each),
         ...repeated,
@@ -76,11 +76,14 @@ function observeOne(seen: readonly Seen[], audits: ReadonlySet<string>, { fromMs
   });
 }
 
-/** The request, how its input is served, and what a callback is answered: everything but values. */
-function formOf({ taken, download, callback }: Seen): string {
+/**
+ * The request with how its input is served, and how a callback is answered: everything but values. One callback in hundreds goes
+ * unanswered by accident: whether there is an answer is a fact, to be counted.
+ */
+function formsOf({ taken, download, callback }: Seen): string[] {
   const served = download.rawHeaders.filter((_, index) => index % 2 === 0).join('|');
-  const answered = callback?.reply ? headerNames(callback.reply.head) : 'no callback';
-  return [taken.form, `input: ${download.status} ${served}`, `callback: ${answered}`].join('\n');
+  const answer = callback?.reply ? [`callback: ${headerNames(callback.reply.head)}`] : [];
+  return [`${taken.form}\ninput: ${download.status} ${served}`, ...answer];
 }
 
 /** Numbers as they are; of text its length, and of what looks random its last bits. */

@@ -138,7 +138,7 @@ function requests(plant: Plant, seed = SEED): Observation[] {
     };
     Object.assign(facts, usual, plant(isAudit, chance));
     const half = Math.floor(index / 20) % 2 === 0 ? 0 : 1;
-    return { isAudit, stratum: index % 4 === 0 ? 'training' : 'inference', half, form: 'POST', facts };
+    return { isAudit, stratum: index % 4 === 0 ? 'training' : 'inference', half, forms: ['POST'], facts };
   });
 }
 
@@ -198,7 +198,7 @@ describe('of two classes of requests', () => {
 
   it('a form that only one of them has is named', () => {
     const observations = requests(() => ({})).map((item, index) =>
-      item.isAudit && index > 400 ? { ...item, form: 'POST x-house' } : item,
+      item.isAudit && index > 400 ? { ...item, forms: ['POST x-house'] } : item,
     );
     expect(formsOfOneSide(observations)).toEqual({ audits: ['POST x-house'], others: [] });
   });

@@ -12,8 +12,8 @@ export interface Observation {
   stratum: string;
   /** Alternates along the run: the attack is tried in the half that it did not learn from. */
   half: 0 | 1;
-  /** Form without values: has to be one of the same few in both classes. */
-  form: string;
+  /** Of the request and of what follows, without values: each has to be one of the same few in both classes. */
+  forms: readonly string[];
   /** What it has of them: an inference has no rank. */
   facts: Readonly<Record<string, number>>;
 }
@@ -46,7 +46,7 @@ const ABSENT = -1e15;
 /** Forms that only one of the two has. */
 export function formsOfOneSide(observations: readonly Observation[]): { audits: string[]; others: string[] } {
   const formsOf = (isAudit: boolean): Set<string> =>
-    new Set(observations.filter((item) => item.isAudit === isAudit).map(({ form }) => form));
+    new Set(observations.filter((item) => item.isAudit === isAudit).flatMap(({ forms }) => forms));
   const [audits, others] = [formsOf(true), formsOf(false)];
   return {
     audits: [...audits].filter((form) => !others.has(form)),

@@ -5,7 +5,7 @@ import { AUDIT_INTAKE_LOCK, EPOCH_BOUNDARY_LOCK } from '@studio/shared/database/
 import type { JobKind } from '@studio/shared/domain/job';
 import { VOID_SAMPLE_MEMORY } from '@studio/shared/domain/latency';
 import { completePolicy, type Policy } from '@studio/shared/domain/policy';
-import { minerKind, type Filing, type FinishedJob, type IntakeBatch, type Judges, type MinerRecord } from './filing';
+import { minerKind, minerLane, type DrawRecord, type Filing, type FinishedJob, type IntakeBatch, type Judges } from './filing'; // prettier-ignore
 
 export interface Taken {
   filing: Filing;
@@ -47,7 +47,8 @@ export class DrawStore {
       const jobs = await untakenJobs(tx, since, limit);
       const last = jobs.at(-1);
       if (!last) return undefined;
-      const filing = decide({ ...ground, jobs, records: await recordsOf(tx, jobs), judges: await this.judges() });
+      const known = { records: await recordsOf(tx, jobs), recentUs: await validSamples(tx, jobs) };
+      const filing = decide({ ...ground, jobs, ...known, judges: await this.judges() });
       await write(tx, filing);
       return { filing, upTo: last.finishedAt };
     });
@@ -80,12 +81,19 @@ export class DrawStore {
 /** Registrations come at the pace of people. */
 const JUDGES_MS = 2_000;
 
-/** Per (kind, engine), as `lane` names it: whether a reference offers it, and the operators of everybody else who does. */
+/**
+ * Per (kind, engine), as `lane` names it: whether a reference offers it, and the operators of everybody else who does. Who is
+ * quarantined for the kind is asked for no replay.
+ */
 const JUDGES = `
   SELECT o.kind || '|' || o.engine AS lane, bool_or(m.trusted) AS trusted,
          COALESCE(array_agg(DISTINCT m.operator) FILTER (WHERE NOT m.trusted), '{}') AS operators
     FROM studio.miners m CROSS JOIN LATERAL jsonb_to_recordset(m.offers) AS o(kind text, engine text)
-   WHERE m.withdrawn_at IS NULL GROUP BY 1`;
+   WHERE m.withdrawn_at IS NULL
+     AND NOT EXISTS (SELECT 1 FROM studio.standing_quarantines q
+                       JOIN studio.epochs e ON e.state = 'open' AND e.epoch >= q.from_epoch AND e.epoch < q.until_epoch
+                      WHERE q.hotkey = m.hotkey AND q.kind = o.kind)
+   GROUP BY 1`;
 
 const SCAN_START = `COALESCE(
   (SELECT max(finished_at) FROM studio.draws) - interval '${OVERLAP_MS} milliseconds', '-infinity')`;
@@ -130,7 +138,7 @@ async function untakenJobs(tx: EntityManager, since: string | undefined, limit: 
             CASE WHEN j.client_id = $2 AND j.idempotency_key ~ '^[0-9a-f-]{36}$'
                  THEN EXISTS (SELECT 1 FROM studio.audit_replays r WHERE r.request_key = j.idempotency_key::uuid)
                  ELSE false END AS house,
-            COALESCE(m.trusted, false) AS trusted,
+            COALESCE(m.trusted, false) AS trusted, j.private,
             CASE WHEN j.kind = 'lora-training' THEN j.input->'image'->>'pixelHash' END AS "imageHash",
             CASE WHEN j.kind = 'lora-training' THEN j.result->'lora'->>'sha256' END AS "loraSha256"
        FROM finished j
@@ -144,38 +152,34 @@ async function untakenJobs(tx: EntityManager, since: string | undefined, limit: 
   return rows.map((row) => ({ ...row, netUs: row.netUs === null ? null : Number(row.netUs) }));
 }
 
-async function recordsOf(tx: EntityManager, jobs: readonly FinishedJob[]): Promise<Map<string, MinerRecord>> {
-  const rows: (Omit<MinerRecord, 'recentUs'> & { hotkey: string; kind: JobKind })[] = await tx.query(
+async function recordsOf(tx: EntityManager, jobs: readonly FinishedJob[]): Promise<Map<string, DrawRecord>> {
+  const rows: (DrawRecord & { hotkey: string; kind: JobKind })[] = await tx.query(
     `SELECT hotkey, kind, jobs_seen AS "jobsSeen", audits, passes, cusum
        FROM studio.miner_trust WHERE hotkey = ANY($1)`,
     [[...new Set(jobs.map((job) => job.hotkey))]],
   );
-  const records = new Map(rows.map((row) => [minerKind(row.hotkey, row.kind), { ...row, recentUs: [] as number[] }]));
-  for (const { hotkey, kind, samples } of await validSamples(tx, jobs)) {
-    const key = minerKind(hotkey, kind);
-    const known = records.get(key) ?? { hotkey, kind, jobsSeen: 0, audits: 0, passes: 0, cusum: 0, recentUs: [] };
-    records.set(key, { ...known, recentUs: samples.map(Number) });
-  }
-  return records;
+  return new Map(
+    rows.map(({ hotkey, kind, jobsSeen, audits, passes, cusum }) => [
+      minerKind(hotkey, kind),
+      { jobsSeen, audits, passes, cusum },
+    ]),
+  );
 }
 
-/** For the (miner, kind) pairs whose sample is void: what their latest good ones were. */
-async function validSamples(
-  tx: EntityManager,
-  jobs: readonly FinishedJob[],
-): Promise<{ hotkey: string; kind: JobKind; samples: string[] }[]> {
+async function validSamples(tx: EntityManager, jobs: readonly FinishedJob[]): Promise<Map<string, number[]>> {
   const spoiled = jobs.filter((job) => job.void || job.netUs === null);
-  if (spoiled.length === 0) return [];
-  const pairs = new Map(spoiled.map(({ hotkey, kind }) => [minerKind(hotkey, kind), { hotkey, kind }]));
-  return tx.query(
-    `SELECT p.hotkey, p.kind, array(
+  if (spoiled.length === 0) return new Map();
+  const lanes = new Map(spoiled.map((job) => [minerLane(job), { hotkey: job.hotkey, kind: job.kind, engine: job.engine }])); // prettier-ignore
+  const rows: (Pick<FinishedJob, 'hotkey' | 'kind' | 'engine'> & { samples: string[] })[] = await tx.query(
+    `SELECT p.hotkey, p.kind, p.engine, array(
               SELECT a.net_us FROM studio.attempts a
-               WHERE a.hotkey = p.hotkey AND a.kind = p.kind AND a.state = 'accepted'
+               WHERE a.hotkey = p.hotkey AND a.kind = p.kind AND a.engine = p.engine AND a.state = 'accepted'
                  AND NOT a.void AND a.net_us IS NOT NULL
                ORDER BY a.finished_at DESC LIMIT ${VOID_SAMPLE_MEMORY}) AS samples
-       FROM jsonb_to_recordset($1::jsonb) AS p(hotkey text, kind text)`,
-    [JSON.stringify([...pairs.values()])],
+       FROM jsonb_to_recordset($1::jsonb) AS p(hotkey text, kind text, engine text)`,
+    [JSON.stringify([...lanes.values()])],
   );
+  return new Map(rows.map((row) => [minerLane(row), row.samples.map(Number)]));
 }
 
 async function write(tx: EntityManager, { draws, audits, awards, seen }: Filing): Promise<void> {

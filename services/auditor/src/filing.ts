@@ -32,6 +32,8 @@ export interface FinishedJob {
   finishedAt: string;
   /** A replay that the auditor itself asked for: awarded, never drawn. */
   house: boolean;
+  /** Only a reference may replay it. */
+  private: boolean;
   /** Done by a reference: neither awarded nor drawn. */
   trusted: boolean;
   /** Of trainings: the photograph's pixels and the LoRA's file. */
@@ -39,14 +41,15 @@ export interface FinishedJob {
   loraSha256: string | null;
 }
 
-/** What is known of a (miner, kind) before the batch; by `minerKind`. */
-export interface MinerRecord {
+/**
+ * What is known of a (miner, kind) before the batch. q is decided from it; it is stored and exported with the draw, so that anyone
+ * can decide q again.
+ */
+export interface DrawRecord {
   jobsSeen: number;
   audits: number;
   passes: number;
   cusum: number;
-  /** Latest accepted, valid samples in µs, newest first. Only filled where the batch has a void sample. */
-  recentUs: number[];
 }
 
 /** Who could replay the jobs of one (kind, engine), now. */
@@ -60,13 +63,13 @@ export interface IntakeBatch {
   policy: Policy;
   secret: Uint8Array;
   jobs: FinishedJob[];
-  records: ReadonlyMap<string, MinerRecord>;
+  /** By `minerKind`. */
+  records: ReadonlyMap<string, DrawRecord>;
+  /** Latest accepted, valid samples in µs, newest first, by `minerLane`; only where the batch has a void one. */
+  recentUs: ReadonlyMap<string, readonly number[]>;
   /** By `lane`. */
   judges: ReadonlyMap<string, Judges>;
 }
-
-/** What q was decided from; stored and exported with it, so that anyone can decide q again. */
-export type DrawRecord = Omit<MinerRecord, 'recentUs'>;
 
 /** One row of `draws`. */
 export interface DrawRow extends FinishedJob {
@@ -92,9 +95,12 @@ export interface Filing {
 }
 
 export const minerKind = (hotkey: string, kind: JobKind): string => `${hotkey}|${kind}`;
+/** An engine's usual latency says nothing about another's. */
+export const minerLane = ({ hotkey, kind, engine }: Pick<FinishedJob, 'hotkey' | 'kind' | 'engine'>): string =>
+  `${hotkey}|${lane(kind, engine)}`;
 export const lane = (kind: JobKind, engine: Engine): string => `${kind}|${engine}`;
 
-const NO_RECORD: MinerRecord = { jobsSeen: 0, audits: 0, passes: 0, cusum: 0, recentUs: [] };
+const NO_RECORD: DrawRecord = { jobsSeen: 0, audits: 0, passes: 0, cusum: 0 };
 
 /** Decides a whole batch, in the order of the jobs' ends: each raises its miner's `jobsSeen` for the next. */
 export function fileJobs(batch: IntakeBatch, delayMs: (meanMs: number) => number = exponentialDelayMs): Filing {
@@ -117,7 +123,7 @@ export function fileJobs(batch: IntakeBatch, delayMs: (meanMs: number) => number
 function fileJob(job: FinishedJob, batch: IntakeBatch, seenInBatch: number): DrawRow {
   const { epoch, policy, secret, records } = batch;
   const before = records.get(minerKind(job.hotkey, job.kind)) ?? NO_RECORD;
-  const latencyUs = latencyOf(job, before, policy);
+  const latencyUs = latencyOf(job, batch);
   const undrawn = {
     ...job,
     epoch,
@@ -148,9 +154,13 @@ function rateFor({ jobsSeen, audits, passes, cusum }: DrawRecord, { audit }: Pol
  * reference it takes as many other operators as convict (audit-verdict.ts): with fewer, every wrong result would end as
  * inconclusive.
  */
-function unpaidBecause({ kind, engine, operator }: FinishedJob, { judges, policy }: IntakeBatch): string | undefined {
+function unpaidBecause(job: FinishedJob, { judges, policy }: IntakeBatch): string | undefined {
+  const { kind, engine, operator } = job;
   if (!isComparable(taskKind(kind, engine))) return `results of ${kind} on ${engine} cannot be compared yet`;
   const { trusted, operators } = judges.get(lane(kind, engine)) ?? { trusted: false, operators: new Set() };
+  // The door took it while there was a reference.
+  if (job.private && !trusted)
+    return `nobody may check it: it is private, and ${kind} on ${engine} has no reference now`;
   const others = operators.size - (operators.has(operator) ? 1 : 0);
   if (trusted || others >= policy.audit.quorumOperators) return undefined;
   return `nobody could check it: ${kind} on ${engine} has no reference, and ${others} other operators of ${policy.audit.quorumOperators} needed`;
@@ -167,9 +177,9 @@ function awardReason(row: DrawRow, batch: IntakeBatch): string {
   return unpaid === undefined ? done : `${done}; unpaid: ${unpaid}`;
 }
 
-function latencyOf(job: FinishedJob, record: MinerRecord, policy: Policy): number {
+function latencyOf(job: FinishedJob, { recentUs, policy }: IntakeBatch): number {
   if (!job.void && job.netUs !== null) return job.netUs;
-  return voidLatencyUs(record.recentUs, job.timeoutMs, policy.latencyCutoffShare);
+  return voidLatencyUs(recentUs.get(minerLane(job)) ?? [], job.timeoutMs, policy.latencyCutoffShare);
 }
 
 function seconds(us: number): string {

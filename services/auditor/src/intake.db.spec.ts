@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, randomUUID } from 'node:crypto';
 import { isDrawn } from '@studio/shared/domain/audit-sampling';
 import { TEST_POLICY, openAuditGround, type AuditGround } from '@studio/shared/testing/audit-ground';
 import { CommitmentStore } from './commitment.store';
@@ -139,8 +139,11 @@ describe('intake', () => {
     expect(await drawOf(first)).toMatchObject({ latency_us: '4500000', points: '150000' });
     for (const netUs of [1_000_000, 3_000_000, 2_000_000]) await ground.jobs.finish({ hotkey: 'stalled', netUs });
     const job = await ground.jobs.finish({ hotkey: 'stalled', void: true, netUs: null });
+    const elsewhere = await ground.jobs.finish({ hotkey: 'stalled', engine: 'flux', void: true });
     await drain();
     expect(await drawOf(job)).toMatchObject({ latency_us: '2000000' });
+    // Half of the time that earns: what it takes on another engine says nothing.
+    expect(await drawOf(elsewhere)).toMatchObject({ latency_us: '27000000' });
   });
 
   it('gives 0 points to a result slower than 90 % of the timeout', async () => {
@@ -159,8 +162,8 @@ describe('intake', () => {
   });
 
   it('pays without a reference once enough other operators could convict, and miners of one operator count once', async () => {
-    const paid = async (): Promise<string | undefined> => {
-      const job = await ground.jobs.finish({ hotkey: 'artist', operator: 'artists', engine: 'flux' });
+    const paid = async (changes = {}): Promise<string | undefined> => {
+      const job = await ground.jobs.finish({ hotkey: 'artist', operator: 'artists', engine: 'flux', ...changes });
       // A store of its own: what it knows of the miners is as of now.
       const fresh = newIntake();
       while (await fresh.run());
@@ -174,6 +177,13 @@ describe('intake', () => {
     expect(await paid()).toBe('0');
     await ground.jobs.miner('sculptor', { engine: 'flux' });
     expect(await paid()).not.toBe('0');
+    expect(await paid({ private: true })).toBe('0');
+    await ground.query(
+      `INSERT INTO studio.quarantines (id, hotkey, kind, from_epoch, until_epoch, reason)
+       SELECT $1, 'sculptor', 'lora-inference', epoch, epoch + 1, 'caught' FROM studio.epochs WHERE state = 'open'`,
+      [randomUUID()],
+    );
+    expect(await paid()).toBe('0');
   });
 
   it('takes a job in that became visible after younger ones were taken in', async () => {

@@ -39,7 +39,7 @@ const JUDGES = new Map([[lane(KIND, ENGINE), { trusted: true, operators: new Set
 export function filedDraws(policy: Policy, seed: string): Draws {
   return ({ jobId, hotkey, epoch, record }) => {
     const secret = secretOf(seed, epoch);
-    const records = new Map([[minerKind(hotkey, KIND), { ...record, recentUs: [] }]]);
+    const records = new Map([[minerKind(hotkey, KIND), record]]);
     const job = {
       jobId,
       attemptNo: 1,
@@ -52,11 +52,13 @@ export function filedDraws(policy: Policy, seed: string): Draws {
       void: false,
       finishedAt: '2026-01-01 00:00:00+00',
       house: false,
+      private: false,
       trusted: false,
       imageHash: null,
       loraSha256: null,
     } as const;
-    const { draws } = fileJobs({ epoch, policy, secret, jobs: [job], records, judges: JUDGES }, () => 0);
+    const known = { records, recentUs: new Map<string, number[]>(), judges: JUDGES };
+    const { draws } = fileJobs({ epoch, policy, secret, jobs: [job], ...known }, () => 0);
     const [row] = draws;
     if (!row || row.q === null || row.u === null) throw new Error('the job was filed without a draw');
     return { q: row.q, u: row.u, drawn: row.drawn };

@@ -29,6 +29,7 @@ export interface JobToFinish {
   /** Of a replay: its idempotency key. */
   requestKey?: string;
   state?: 'succeeded' | 'failed';
+  private?: boolean;
   /** Seconds before now that it finished. */
   finishedAgoS?: number;
 }
@@ -119,9 +120,9 @@ export class FinishedJobs {
       await client.query('BEGIN');
       await client.query(
         `INSERT INTO studio.jobs (id, client_id, idempotency_key, request_hash, kind, engine, input, state, timeout_ms,
-                                  deadline_at, accepted_attempt, result, failure, finished_at)
+                                  deadline_at, accepted_attempt, result, failure, finished_at, private)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, studio.now() + interval '1 hour', $10, $11, $12,
-                 studio.now() - $13 * interval '1 second')`,
+                 studio.now() - $13 * interval '1 second', $14)`,
         [
           id,
           job.requestKey ? HOUSE_CLIENT_ID : randomUUID(),
@@ -136,6 +137,7 @@ export class FinishedJobs {
           won ? result : null,
           won ? null : { code: 'JOB_FAILED', message: 'the miner gave nothing' },
           job.finishedAgoS ?? 0,
+          job.private ?? false,
         ],
       );
       await client.query(

@@ -1,7 +1,6 @@
 /**
  * A miner cannot tell an audit from a client's job. The wires of all miners are tapped while clients and the auditor work as they
- * do; which of the requests were audits is only looked up afterwards, in the auditor's own table. It takes minutes of a machine that
- * does nothing else, and is run by itself: `npm test -- --selectProjects long`.
+ * do; which of the requests were audits is only looked up afterwards, in the auditor's own table.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePort } from '@studio/launcher/servers/free-port';
