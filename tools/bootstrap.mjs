@@ -24,6 +24,7 @@ const COMMANDS = {
   bench: { build: true, module: 'bench/dist/main.js' },
   'simulate:routing': { build: true, module: 'simulations/dist/routing/main.js' },
   'simulate:audit': { build: true, module: 'simulations/dist/audit/main.js' },
+  goldens: { build: true, module: 'simulations/dist/goldens/main.js' },
   fuzz: { build: true, module: 'simulations/dist/fuzz/main.js' },
   calibrate: { build: true, module: 'services/auditor/dist/calibrate/main.js' },
   test: { build: false, script: 'node_modules/.bin/jest' },

@@ -8,12 +8,15 @@ import { clearData } from '@studio/launcher/system/clear-data';
 import { parseOptions, type BenchOptions } from './options';
 import { markdownReport, printReport } from './report';
 import { Bench } from './run-bench';
+import { ScoreBench } from './score-bench';
+import { scoreMarkdown, scoreTable } from './score-report';
 import { SignatureBench } from './signature-bench';
 import { signatureMarkdown, signatureTable } from './signature-report';
 
 const ROOT = resolve(__dirname, '../..');
 const REPORT = 'docs/reports/bench.md';
 const SIGNATURE_REPORT = 'docs/reports/signatures.md';
+const SCORE_REPORT = 'docs/reports/scores.md';
 const EXIT_INTERRUPTED = 130;
 
 const say = (line: string): void => void process.stderr.write(`· ${line}\n`);
@@ -26,7 +29,7 @@ async function main(): Promise<void> {
     for (const part of ['graphile', 'product']) await clearData(join(options.dataDir, part), () => undefined);
   };
   await clear();
-  const bench = options.only === 'jobs' ? benchJobs(options) : benchSignatures(options);
+  const bench = { jobs: benchJobs, signatures: benchSignatures, scores: benchScores }[options.only](options);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => void bench.stop().finally(() => process.exit(EXIT_INTERRUPTED)));
   }
@@ -62,6 +65,17 @@ function benchSignatures(options: BenchOptions): Runnable {
     const report = await bench.run();
     process.stdout.write(signatureTable(report));
     keep(options, SIGNATURE_REPORT, signatureMarkdown(report), report);
+    return 0;
+  };
+  return { run, stop: () => bench.stop() };
+}
+
+function benchScores(options: BenchOptions): Runnable {
+  const bench = new ScoreBench(ROOT, options, say);
+  const run = async (): Promise<number> => {
+    const report = await bench.run();
+    process.stdout.write(scoreTable(report));
+    keep(options, SCORE_REPORT, scoreMarkdown(report), report);
     return 0;
   };
   return { run, stop: () => bench.stop() };

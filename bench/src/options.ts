@@ -2,8 +2,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { resolve } from 'node:path';
 
 export interface BenchOptions {
-  /** What is measured: the whole product doing jobs, or the registry under signed requests. */
-  only: 'jobs' | 'signatures';
+  /** What is measured: the whole product doing jobs, the registry under signed requests, or under validators. */
+  only: 'jobs' | 'signatures' | 'scores';
   /** Every contender runs once in each. An odd number has a true median. */
   rounds: number;
   /** Jobs of one burst. */
@@ -26,14 +26,14 @@ export function parseOptions(argv: readonly string[], root: string): BenchOption
   const command = new Command('npm run bench --')
     .description('Measures the whole product beside the HTTP-only floor and graphile-worker, interleaved in one run.')
     .addOption(
-      new Option('--only <part>', 'jobs beside the peers, or the registry under signed requests')
-        .choices(['jobs', 'signatures'])
+      new Option('--only <part>', 'jobs beside the peers, or the registry under signed requests or validators')
+        .choices(['jobs', 'signatures', 'scores'])
         .default('jobs'),
     )
     .option('--rounds <n>', 'rounds in which every contender runs once', wholeNumber, DEFAULT_ROUNDS)
     .option('--jobs <n>', 'jobs in one burst', wholeNumber, DEFAULT_JOBS)
     .option('--json', 'print one JSON object as the last line', false)
-    .option('--save', 'write docs/reports/bench.md, or signatures.md beside it', false)
+    .option('--save', 'write docs/reports/bench.md, or signatures.md or scores.md beside it', false)
     .option('--profile <dir>', 'write a CPU profile of every service there', (dir: string) => resolve(dir))
     .option(
       '--data-dir <dir>',

@@ -27,6 +27,9 @@ export interface RegistryUnderTest {
   url: string;
   /** SS58. */
   identity: string;
+  /** May read and write everything. */
+  ownerUrl: string;
+  natsUrl: string;
   /** Where signatures are checked from now on. */
   verifyOnLoop(onLoop: boolean): void;
   /** Delay of the event loop since this was asked last, by the registry's own metrics. */
@@ -56,7 +59,7 @@ export async function startRegistry(
     (error) => (fatal = error),
   );
   try {
-    const { services } = await startServers(root, dataDir, installation, supervisor, say);
+    const { services, ownerUrl } = await startServers(root, dataDir, installation, supervisor, say);
     const url = registryUrl(services);
     const spec = serviceSpecs(places, services, installation, []).find(({ name }) => name === 'registry')!;
     const NODE_OPTIONS = `--require ${join(__dirname, 'verify-on-loop.js')}`;
@@ -68,6 +71,8 @@ export async function startRegistry(
     return {
       url,
       identity: hotkey,
+      ownerUrl,
+      natsUrl: services.nats,
       verifyOnLoop: (onLoop) => (onLoop ? writeFileSync(flag, '') : rmSync(flag, { force: true })),
       loopDelay: async () => readLoopDelay(await (await fetch(`${url}/metrics`)).text()),
       cpuMs: () => ({

@@ -11,6 +11,7 @@ import { publishHint } from '@studio/shared/platform/nats';
 import { Sweeper } from '@studio/shared/platform/sweeper';
 import { hotkeyFromSeed } from '@studio/shared/protocol/hotkey';
 import type { RegistryEnv } from './env';
+import { DippyScoreBoard } from './dippy-scores';
 import { DrawExport } from './draw-export';
 import { DrawExportStore } from './draw-export.store';
 import { EpochKeeper } from './epoch-keeper';
@@ -45,7 +46,7 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
   const epochs = new EpochStore(db);
   const snapshots = new SnapshotStore(db, metagraphs.used);
   const scores = new ScoreStore(db);
-  const boards = new ScoreBoards(epochs, new ScoreCache(redis, scores, log), metagraphs);
+  const boards = new ScoreBoards(epochs, scores, new ScoreCache(redis, scores, log), metagraphs);
   const feed = new ScoreFeed(scores);
   const draws = new DrawExport(new DrawExportStore(db));
   const metrics = createMetrics('registry');
@@ -77,6 +78,7 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
     news,
     metrics,
     boards,
+    dippyBoard: new DippyScoreBoard(boards, scores),
     identity,
     health: new Health(
       { postgres: () => scores.lastSeq(), nats: () => nats.flush() },

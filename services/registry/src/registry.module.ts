@@ -11,6 +11,8 @@ import { AdminController } from './admin.controller';
 import { AppealStore } from './appeal.store';
 import type { Registry } from './assembly';
 import type { RegistryEnv } from './env';
+import { DippyScoreBoard } from './dippy-scores';
+import { DippyScoresController } from './dippy-scores.controller';
 import { DrawExport } from './draw-export';
 import { EpochKeeper } from './epoch-keeper';
 import { EpochStore } from './epoch.store';
@@ -42,7 +44,14 @@ export class RegistryModule {
   static of(registry: Registry): DynamicModule {
     return {
       module: RegistryModule,
-      controllers: [MinerController, FairnessController, ValidatorController, MinersConsumer, LedgerConsumer],
+      controllers: [
+        MinerController,
+        FairnessController,
+        ValidatorController,
+        DippyScoresController,
+        MinersConsumer,
+        LedgerConsumer,
+      ],
       providers: [
         { provide: MinerStore, useValue: registry.miners },
         { provide: MinerAccounts, useValue: registry.accounts },
@@ -54,6 +63,7 @@ export class RegistryModule {
         { provide: SnapshotStore, useValue: registry.snapshots },
         { provide: ScoreStore, useValue: registry.scores },
         { provide: ScoreBoards, useValue: registry.boards },
+        { provide: DippyScoreBoard, useValue: registry.dippyBoard },
         { provide: ScoreFeed, useValue: registry.feed },
         { provide: DrawExport, useValue: registry.draws },
         { provide: IDENTITY, useValue: registry.identity },

@@ -40,6 +40,17 @@ export const SUMS_OF_WINDOW = `
   SELECT hotkey, kind, sum(points) AS points, sum(CASE type WHEN 'reversal' THEN -1 ELSE 1 END)::int AS valid
     FROM studio.ledger WHERE epoch BETWEEN $1 AND $2 GROUP BY hotkey, kind`;
 
+/** Whatever a board is made of: two equal states have the same board. */
+export interface BoardState {
+  epoch: number;
+  policyVersion: number;
+  lastSeq: number;
+  /** When the metagraph was read; null where none is used or was read yet. */
+  metagraphAt: Date | null;
+  /** When event `lastSeq` was written; null where there is none. */
+  changedAt: Date | null;
+}
+
 interface SumRow {
   hotkey: string | null;
   kind: JobKind;
@@ -54,6 +65,27 @@ export class ScoreStore {
   async lastSeq(): Promise<number> {
     const [row] = await this.db.query<{ last_seq: string }[]>('SELECT last_seq FROM studio.score_counter');
     return Number(row?.last_seq ?? 0);
+  }
+
+  /** In one statement, so that it is of one moment. Null while no epoch is open. */
+  async boardState(withMetagraph: boolean): Promise<BoardState | null> {
+    const [row] = await this.db.query<(Omit<BoardState, 'lastSeq'> & { lastSeq: string })[]>(
+      `SELECT e.epoch, e.policy_version AS "policyVersion", c.last_seq AS "lastSeq",
+              (SELECT read_at FROM studio.metagraph WHERE $1::boolean) AS "metagraphAt",
+              (SELECT created_at FROM studio.score_events WHERE seq = c.last_seq) AS "changedAt"
+         FROM studio.epochs e CROSS JOIN studio.score_counter c WHERE e.state = 'open'`,
+      [withMetagraph],
+    );
+    return row ? { ...row, lastSeq: Number(row.lastSeq) } : null;
+  }
+
+  /** Hotkeys in quarantine for any kind in this epoch, in order. */
+  async quarantined(epoch: number): Promise<string[]> {
+    const rows = await this.db.query<{ hotkey: string }[]>(
+      `SELECT DISTINCT hotkey FROM studio.standing_quarantines WHERE $1 >= from_epoch AND $1 < until_epoch ORDER BY hotkey`,
+      [epoch],
+    );
+    return rows.map(({ hotkey }) => hotkey);
   }
 
   async events(after: number, limit: number): Promise<ScoreEvent[]> {

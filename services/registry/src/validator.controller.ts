@@ -1,5 +1,5 @@
 import { Controller, Get, Header, Headers, Param, Query, Req, Res } from '@nestjs/common';
-import { ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Readable } from 'node:stream';
 import { DrawExportQuery } from '@studio/shared/contract/draws';
@@ -7,8 +7,6 @@ import {
   EpochNumber,
   ScoreEventsQuery,
   type EpochView,
-  type MinerScore,
-  type ScoreBoard,
   type ScoreEventPage,
 } from '@studio/shared/contract/scores';
 import { StudioError } from '@studio/shared/domain/errors';
@@ -20,6 +18,7 @@ import { ScoreFeed } from './score-feed';
 import { ScoreStore } from './score.store';
 import { SnapshotStore } from './snapshot.store';
 import type { SnapshotText } from './snapshots';
+import { answerTagged, tagged } from './tagged-reply';
 
 /** What validators, and anybody else, read: scores, the log they come from, epochs, snapshots. */
 @ApiTags('scores')
@@ -35,9 +34,10 @@ export class ValidatorController {
   ) {}
 
   @Get('scores')
-  @ApiOperation({ summary: 'Scores, win rates and weights of the open epoch so far' })
-  board(): Promise<ScoreBoard> {
-    return this.boards.current();
+  @ApiOperation({ summary: 'Scores, win rates and weights of the open epoch so far; with ETag' })
+  @ApiOkResponse({ description: 'a ScoreBoard' })
+  async board(@Headers('if-none-match') known: string | undefined, @Res() reply: FastifyReply): Promise<void> {
+    answerTagged(reply, known, await this.boards.served());
   }
 
   @Get('scores/events')
@@ -68,8 +68,12 @@ export class ValidatorController {
 
   @Get('scores/:hotkey')
   @ApiOperation({ summary: "One miner's score" })
-  score(@Param('hotkey') hotkey: string): Promise<MinerScore> {
-    return this.boards.of(hotkey);
+  async score(
+    @Param('hotkey') hotkey: string,
+    @Headers('if-none-match') known: string | undefined,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    answerTagged(reply, known, tagged(await this.boards.of(hotkey)));
   }
 
   @Get('snapshots/latest')
@@ -80,10 +84,17 @@ export class ValidatorController {
   }
 
   @Get('snapshots/:epoch')
-  @Header('content-type', 'application/json; charset=utf-8')
-  @ApiOperation({ summary: 'The immutable snapshot of a closed epoch, canonical JSON' })
-  async snapshot(@Param() { epoch }: EpochNumber): Promise<string> {
-    return found<SnapshotText>(await this.snapshots.find(epoch), `epoch ${epoch} has no snapshot (yet)`).body;
+  @ApiOperation({ summary: 'The immutable snapshot of a closed epoch, canonical JSON; its ETag is its SHA-256' })
+  async snapshot(
+    @Param() { epoch }: EpochNumber,
+    @Headers('if-none-match') known: string | undefined,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const { body, sha256 } = found<SnapshotText>(
+      await this.snapshots.find(epoch),
+      `epoch ${epoch} has no snapshot (yet)`,
+    );
+    answerTagged(reply, known, { body, etag: `"${sha256}"` }, 'public, max-age=31536000, immutable');
   }
 
   @Get('epochs/current')
@@ -113,10 +124,11 @@ export class ValidatorController {
   }
 
   @Get('policy')
-  @ApiOperation({ summary: 'The policy of the open epoch: every number that decides a score' })
-  async policy(): Promise<Policy> {
+  @ApiOperation({ summary: 'The policy of the open epoch: every number that decides a score; with ETag' })
+  async policy(@Headers('if-none-match') known: string | undefined, @Res() reply: FastifyReply): Promise<void> {
     const open = await this.epochs.open();
-    return open?.policy ?? found(await this.epochs.newestPolicy(), 'no policy is set yet');
+    const policy: Policy = open?.policy ?? found(await this.epochs.newestPolicy(), 'no policy is set yet');
+    answerTagged(reply, known, tagged(policy));
   }
 }
 

@@ -118,3 +118,9 @@ export interface EpochView {
   closing_at: string | null;
   closed_at: string | null;
 }
+
+/** `GET /scores`: the form of the public Dippy Studio orchestrator. */
+export interface DippyScores {
+  scores: Record<string, { status: 'COMPLETED' | 'SLASHED'; score: { total_score: number } }>;
+  stats: { source: string; requested: number; available: number; last_updated: string | null };
+}

@@ -138,10 +138,13 @@ describe('canaries', () => {
     const trainings = (await rig.rows(`kind = 'lora-training'`)).map(({ hotkey, outcome }) => `${hotkey} ${outcome}`);
     const count = (what: string): number => trainings.filter((each) => each === what).length;
     expect(count('dead asked')).toBe(FLOOR);
-    expect(count('full elsewhere')).toBe(2 * FLOOR);
+    // When the last of them comes is left to chance: the epoch may end before.
+    const elsewhere = count('full elsewhere');
+    expect(elsewhere).toBeGreaterThan(FLOOR);
+    expect(elsewhere).toBeLessThanOrEqual(2 * FLOOR);
     // What `full` left to it takes the place of its own.
     expect(count('other done')).toBeLessThanOrEqual(FLOOR);
-    expect((await rig.done(1))['other lora-training']).toBeGreaterThanOrEqual(2 * FLOOR);
+    expect((await rig.done(1))['other lora-training']).toBe(elsewhere + count('other done'));
   });
 });
 
