@@ -26,6 +26,9 @@ import { dispatchMetrics } from './dispatch-metrics';
 import { Dispatcher } from './dispatcher';
 import { DoorWatch } from './door-watch';
 import type { QuerierEnv } from './env';
+import { FalFiles } from './fal/fal-files';
+import { FalJobs } from './fal/fal-jobs';
+import { UploadSlotStore } from './fal/upload-slot.store';
 import { FinishedWatch } from './finished-watch';
 import { Hedges } from './hedges';
 import { ClientFiles } from './input-files';
@@ -169,20 +172,38 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     turns.settle(target, 'failed', { restMs: hedges.restMs(kind, engine, timeoutMs, sinceSentUs / 1_000) });
     publishHint(nats, jobReadySubject(target.kind), {});
   };
-  return {
-    keys: new ClientKeyStore(db),
-    submissions: new Submissions(jobs, directory, new ClientFiles(artifacts, rows, urls, checks), dialectOf),
+  const submissions = new Submissions(jobs, directory, new ClientFiles(artifacts, rows, urls, checks), dialectOf);
+  const cancellations = new Cancellations({ jobs, directory, dialectOf, turns, onFinished: finishedHint });
+  const uploads = new Uploads(artifacts, rows, checks, views);
+  const falFiles = new FalFiles(new UploadSlotStore(db, env.URL_TTL_SECONDS), uploads, urls, env.PUBLIC_URL);
+  const falJobs = new FalJobs({
+    submissions,
+    jobs,
     views,
     finished,
-    cancellations: new Cancellations({ jobs, directory, dialectOf, turns, onFinished: finishedHint }),
-    uploads: new Uploads(artifacts, rows, checks, views),
+    cancellations,
+    files: falFiles,
+    publicUrl: env.PUBLIC_URL,
+  });
+  return {
+    keys: new ClientKeyStore(db),
+    submissions,
+    views,
+    finished,
+    cancellations,
+    uploads,
+    falFiles,
+    falJobs,
     callbacks: new Callbacks(results, intake, dialectOf, afterRefusal, stalled),
     start: () => {
       parts.start();
       finished.start(nats);
     },
     /** Before the doors close: waiting requests would hold them open. */
-    stop: () => finished.stop(),
+    stop: async () => {
+      falJobs.close();
+      await finished.stop();
+    },
   };
 }
 

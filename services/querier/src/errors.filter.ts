@@ -1,9 +1,11 @@
 import { Catch, Logger, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { outerError } from '@studio/shared/platform/outer-error';
 import type { FastifyReply } from 'fastify';
+import { falError } from './fal/fal-errors';
+import { isFalPath } from './fal/fal-hosts';
 import { throwError, type Observable } from 'rxjs';
 
-/** The one place where errors get their outer form: `{error: {code, message, fields}}`, over HTTP and NATS alike. */
+/** The one place where errors get their outer form: `{error: {code, message, fields}}` over HTTP and NATS alike, fal's under its paths. */
 @Catch()
 export class ErrorsFilter implements ExceptionFilter {
   private readonly logger = new Logger('errors');
@@ -16,6 +18,9 @@ export class ErrorsFilter implements ExceptionFilter {
     if (host.getType() === 'rpc') return throwError(() => known.toBody().error);
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     // A stream that breaks after its head has nobody left to tell.
-    if (!reply.sent) void reply.status(known.status).send(known.toBody());
+    if (reply.sent) return;
+    if (!isFalPath(reply.request.url)) return void reply.status(known.status).send(known.toBody());
+    const { status, headers, body } = falError(known);
+    void reply.status(status).headers(headers).send(body);
   }
 }

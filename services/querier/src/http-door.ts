@@ -38,8 +38,9 @@ async function authenticate(request: FastifyRequest, keys: Pick<ClientKeyStore, 
   request.clientId = await keys.authenticate(request.headers.authorization);
 }
 
-/** Everything under /v1 but downloads, whose link is the key. */
+/** Everything of clients' but files, whose link is the key. */
 function needsKey({ method, url }: FastifyRequest): boolean {
   const isDownload = (method === 'GET' || method === 'HEAD') && url.startsWith('/v1/artifacts/');
-  return url.startsWith('/v1/') && !isDownload;
+  const isFile = isDownload || url.startsWith('/rest/storage/files/');
+  return /^\/(?:v1|queue|run|rest)\//.test(url) && !isFile;
 }

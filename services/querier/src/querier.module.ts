@@ -6,6 +6,7 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { serveHealth } from '@studio/shared/platform/health-routes';
 import { frameworkLogger } from '@studio/shared/platform/logger';
 import { natsOptions } from '@studio/shared/platform/nats';
+import type { IncomingMessage } from 'node:http';
 import { ArtifactRows } from './artifact.store';
 import { ArtifactUrls } from './artifact-urls';
 import { ArtifactsController } from './artifacts.controller';
@@ -14,6 +15,11 @@ import { CallbackController } from './callback.controller';
 import { Callbacks } from './callbacks';
 import { Cancellations } from './cancellations';
 import type { QuerierEnv } from './env';
+import { FalFiles } from './fal/fal-files';
+import { routedUrl, TARGET_HEADER } from './fal/fal-hosts';
+import { FalJobs } from './fal/fal-jobs';
+import { FalProxyController, FalQueueController, FalRunController } from './fal/fal-queue.controller';
+import { FalStorageController } from './fal/fal-storage.controller';
 import { ErrorsFilter } from './errors.filter';
 import { FinishedWatch } from './finished-watch';
 import { JSON_LIMIT, prepareServer } from './http-door';
@@ -37,7 +43,16 @@ export class QuerierModule {
     if (!api) return { module: QuerierModule };
     return {
       module: QuerierModule,
-      controllers: [JobsController, ArtifactsController, CallbackController, SubmitConsumer],
+      controllers: [
+        JobsController,
+        ArtifactsController,
+        CallbackController,
+        FalQueueController,
+        FalRunController,
+        FalProxyController,
+        FalStorageController,
+        SubmitConsumer,
+      ],
       providers: [
         { provide: JobStore, useValue: parts.jobs },
         { provide: ArtifactRows, useValue: parts.rows },
@@ -48,6 +63,8 @@ export class QuerierModule {
         { provide: FinishedWatch, useValue: api.finished },
         { provide: Cancellations, useValue: api.cancellations },
         { provide: Uploads, useValue: api.uploads },
+        { provide: FalJobs, useValue: api.falJobs },
+        { provide: FalFiles, useValue: api.falFiles },
         { provide: Callbacks, useValue: api.callbacks },
       ],
     };
@@ -61,7 +78,10 @@ export interface Doors {
 
 /** Opens HTTP, and for the api NATS. */
 export async function openDoors(env: QuerierEnv, parts: Parts, api?: Api): Promise<Doors> {
-  const adapter = new FastifyAdapter({ bodyLimit: JSON_LIMIT });
+  const adapter = new FastifyAdapter({
+    bodyLimit: JSON_LIMIT,
+    rewriteUrl: ({ url = '/', headers }: IncomingMessage) => routedUrl(url, headers[TARGET_HEADER]),
+  });
   prepareServer(adapter.getInstance(), api?.keys);
   serveHealth(adapter.getInstance(), parts.health, parts.metrics);
   const app = await NestFactory.create<NestFastifyApplication>(QuerierModule.of(parts, api), adapter, {

@@ -11,16 +11,22 @@ const MAX_PROBLEMS = 20;
  * `value` as an instance of `Class`: unknown fields are refused, not dropped, because a misspelt field that is silently
  * ignored gives the sender a job it did not ask for.
  * @param path where `value` lies in what the sender wrote (`input`): every problem's path begins with it.
+ * @param unknown `drop` for doors that promise another service's manners.
  * @throws StudioError INVALID_INPUT naming every wrong field.
  */
-export function validated<T extends object>(Class: new () => T, value: unknown, path = ''): T {
+export function validated<T extends object>(
+  Class: new () => T,
+  value: unknown,
+  path = '',
+  unknown: 'refuse' | 'drop' = 'refuse',
+): T {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw refusal([{ path: path || 'body', message: 'has to be a JSON object' }]);
   }
   const instance = plainToInstance(Class, value);
   const errors = validateSync(instance, {
     whitelist: true,
-    forbidNonWhitelisted: true,
+    forbidNonWhitelisted: unknown === 'refuse',
     forbidUnknownValues: true,
     stopAtFirstError: true,
   });

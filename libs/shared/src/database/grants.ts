@@ -17,6 +17,7 @@ export const TABLE_RULES: Record<string, TableRule> = {
   client_keys: { writer: 'studio_querier', mode: 'edit', secret: ['hash'] },
   jobs: { writer: 'studio_querier', mode: 'edit' },
   attempts: { writer: 'studio_querier', mode: 'edit', secret: ['callback_hash'] },
+  upload_slots: { writer: 'studio_querier', mode: 'edit' },
   artifacts: { writer: 'studio_querier', mode: 'append' },
   miner_measurements: { writer: 'studio_querier', mode: 'edit' },
   miner_slots: { writer: 'studio_querier', mode: 'edit' },

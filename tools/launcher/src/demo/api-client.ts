@@ -26,7 +26,7 @@ export class ApiClient {
 
   constructor(
     readonly baseUrl: string,
-    private readonly key: string,
+    readonly key: string,
   ) {}
 
   async upload(bytes: Buffer, contentType: string): Promise<UploadView> {

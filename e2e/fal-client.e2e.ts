@@ -1,0 +1,189 @@
+/** Programs written with fal's own client, unmodified, against the live system: only the host differs, in each of three ways. */
+import { ApiError, createFalClient, ValidationError, type FalClient, type QueueStatus } from '@fal-ai/client';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { DEMO_POLICY } from '@studio/shared/domain/policy';
+import { LiveSystem } from './live-system';
+
+jest.setTimeout(120_000);
+
+const TRAINING = 'studio/lora-fast-training';
+const INFERENCE = 'studio/lora';
+const PHOTO = readFileSync(join(__dirname, '../photos/coffee.png'));
+const HOSTS: Record<string, string> = { 'queue.fal.run': '/queue', 'fal.run': '/run', 'rest.fal.ai': '/rest' };
+
+interface LoraFile {
+  diffusers_lora_file: { url: string; file_size: number; content_type: string };
+  config_file: { url: string };
+}
+interface Pictures {
+  images: { url: string; width: number; height: number; content_type: string }[];
+  seed: number;
+  prompt: string;
+  has_nsfw_concepts: boolean[];
+  timings: { inference: number };
+}
+
+let system: LiveSystem;
+let photograph: Blob;
+let lora: string;
+
+beforeAll(async () => {
+  system = await LiveSystem.open(DEMO_POLICY, [
+    { name: 'ada', profile: 'honest', slots: { training: 1, inference: 2 } },
+    { name: 'reference', profile: 'honest', trusted: true, slots: { training: 1, inference: 1 } },
+  ]);
+  photograph = new Blob([await sharp(PHOTO).resize(64, 64).png().toBuffer()], { type: 'image/png' });
+});
+afterAll(() => system?.close());
+
+const redirected: typeof fetch = (input, init) =>
+  fetch(ours(input instanceof Request ? input.url : String(input)), init);
+
+const ours = (url: string): string => {
+  const { host, pathname, search } = new URL(url);
+  return HOSTS[host] === undefined ? url : `${system.api.baseUrl}${HOSTS[host]}${pathname}${search}`;
+};
+
+/** The three ways to point the client at another host. */
+const REDIRECTIONS: Record<string, () => FalClient> = {
+  'a proxy URL': () =>
+    createFalClient({
+      credentials: system.api.key,
+      proxyUrl: { url: `${system.api.baseUrl}/fal/proxy`, when: 'always' },
+    }),
+  'a request middleware': () =>
+    createFalClient({
+      credentials: system.api.key,
+      requestMiddleware: (request) => Promise.resolve({ ...request, url: ours(request.url) }),
+    }),
+  'its own fetch': () => createFalClient({ credentials: system.api.key, fetch: redirected }),
+};
+const [viaProxy, viaMiddleware, viaFetch] = Object.values(REDIRECTIONS) as [() => FalClient, () => FalClient, () => FalClient]; // prettier-ignore
+
+describe("fal's client", () => {
+  it.each(Object.entries(REDIRECTIONS))(
+    'uploads a photograph, trains, and renders what it got, redirected by %s',
+    async (_, client) => {
+      const fal = client();
+      const images_data_url = await fal.storage.upload(photograph);
+      const trained = await fal.subscribe(TRAINING, { input: { images_data_url, steps: 20, seed: 7 } as never });
+      const { diffusers_lora_file, config_file } = trained.data as unknown as LoraFile;
+      lora = diffusers_lora_file.url;
+      expect(trained.requestId).toMatch(/^[0-9a-f-]{36}$/);
+      expect((await (await fetch(lora)).arrayBuffer()).byteLength).toBe(diffusers_lora_file.file_size);
+      expect(await (await fetch(config_file.url)).json()).toMatchObject({ steps: 20, seed: 7 });
+      const input = { prompt: 'a cup', loras: [{ path: lora }], image_size: { width: 48, height: 32 }, num_images: 2 };
+      const { data } = await fal.subscribe(INFERENCE, { input: input as never });
+      const pictures = data as unknown as Pictures;
+      expect(pictures).toMatchObject({ prompt: 'a cup', has_nsfw_concepts: [false, false] });
+      expect(pictures.timings.inference).toBeGreaterThan(0);
+      for (const { url, width, height, content_type } of pictures.images) {
+        const found = await sharp(Buffer.from(await (await fetch(url)).arrayBuffer())).metadata();
+        expect([found.width, found.height, content_type]).toEqual([width, height, 'image/png']);
+      }
+    },
+  );
+
+  it.each(['polling', 'streaming'] as const)('follows a request by %s, with its logs in full', async (mode) => {
+    const fal = viaFetch();
+    const seen: QueueStatus[] = [];
+    const input = { prompt: 'ein schöner Kaffee ☕', loras: [{ path: lora, scale: 0.5 }], image_size: 'square' };
+    const { requestId, data } = await fal.subscribe(INFERENCE, {
+      input: input as never,
+      logs: true,
+      mode,
+      pollInterval: 50,
+      onQueueUpdate: (status: QueueStatus) => void seen.push(structuredClone(status)),
+    } as never);
+    const last = seen.at(-1) as QueueStatus & { logs: { message: string }[] };
+    expect(last).toMatchObject({ status: 'COMPLETED', request_id: requestId });
+    const messages = last.logs.map(({ message }) => message);
+    expect(messages[0]).toMatch(/^attempt 1: sent to miner 5/);
+    expect(new Set(messages).size).toBe(messages.length);
+    expect((data as unknown as Pictures).prompt).toBe('ein schöner Kaffee ☕');
+  });
+
+  it('submits, asks for the status, and gets the result, each by itself', async () => {
+    const fal = viaMiddleware();
+    const input = { prompt: 'a cup', loras: [{ path: lora }], image_size: { width: 32, height: 32 } };
+    const queued = await fal.queue.submit(INFERENCE, { input: input as never });
+    expect(queued).toMatchObject({ status: 'IN_QUEUE', queue_position: expect.any(Number) as number });
+    for (const url of [queued.response_url, queued.status_url, queued.cancel_url])
+      expect(url).toContain(`${system.api.baseUrl}/queue/${INFERENCE}/requests/${queued.request_id}`);
+    await fal.queue.subscribeToStatus(INFERENCE, { requestId: queued.request_id, pollInterval: 50 });
+    const { data, requestId } = await fal.queue.result(INFERENCE, { requestId: queued.request_id });
+    expect(requestId).toBe(queued.request_id);
+    expect((data as unknown as Pictures).images).toHaveLength(1);
+  });
+
+  it('runs and streams without the queue', async () => {
+    const fal = viaProxy();
+    const input = { prompt: 'a cup', loras: [{ path: lora }], image_size: { width: 32, height: 32 } };
+    const { data } = await fal.run(INFERENCE, { input: input as never });
+    expect((data as unknown as Pictures).images).toHaveLength(1);
+    const stream = await viaFetch().stream(INFERENCE, { input: input as never });
+    const events: Pictures[] = [];
+    for await (const event of stream) events.push(event);
+    expect(events.map(({ images }) => images.length)).toEqual([1]);
+    expect(((await stream.done()) as unknown as Pictures).prompt).toBe('a cup');
+  });
+
+  it('takes a request back, and is told so as long as it asks', async () => {
+    const fal = viaMiddleware();
+    const images_data_url = `data:image/png;base64,${Buffer.from(await photograph.arrayBuffer()).toString('base64')}`;
+    const { request_id: requestId } = await fal.queue.submit(TRAINING, {
+      input: { images_data_url, steps: 2_000 } as never,
+    });
+    await fal.queue.cancel(TRAINING, { requestId });
+    expect(await fal.queue.status(TRAINING, { requestId })).toMatchObject({
+      status: 'COMPLETED',
+      error_type: 'client_cancelled',
+    });
+    await expect(fal.queue.result(TRAINING, { requestId })).rejects.toMatchObject({ status: 499 });
+    await expect(fal.queue.cancel(TRAINING, { requestId })).rejects.toMatchObject({ status: 400 });
+  });
+
+  it('is told which field is wrong by the name that it knows', async () => {
+    const fal = viaFetch();
+    const wrong = { loras: [], num_images: 9 };
+    const error: unknown = await fal.queue
+      .submit(INFERENCE, { input: wrong as never })
+      .catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(ValidationError);
+    expect((error as ValidationError).fieldErrors.map(({ loc, type }) => `${loc.join('.')} ${type}`).sort()).toEqual([
+      'body.loras value_error',
+      'body.num_images value_error',
+      'body.prompt missing',
+    ]);
+    const foreign = { prompt: 'x', loras: [{ path: 'https://example.com/lora.safetensors' }] };
+    const refused: unknown = await fal.run(INFERENCE, { input: foreign as never }).catch((caught: unknown) => caught);
+    expect((refused as ValidationError).fieldErrors[0]?.loc).toEqual(['body', 'loras', 0, 'path']);
+  });
+
+  it("cannot see another client's requests and files, and is refused without a key", async () => {
+    const fal = viaFetch();
+    const own = await fal.storage.upload(photograph);
+    const { request_id: requestId } = await fal.queue.submit(TRAINING, {
+      input: { images_data_url: own, steps: 1 } as never,
+    });
+    const { key } = await system.newClient('another');
+    const other = createFalClient({ credentials: key, fetch: redirected });
+    for (const asked of [
+      other.queue.status(TRAINING, { requestId }),
+      other.queue.result(TRAINING, { requestId }),
+      other.queue.cancel(TRAINING, { requestId }),
+      fal.queue.status(INFERENCE, { requestId }),
+    ])
+      await expect(asked).rejects.toMatchObject({ status: 404 });
+    await expect(other.queue.submit(TRAINING, { input: { images_data_url: own } as never })).rejects.toBeInstanceOf(
+      ApiError,
+    );
+    const nobody = createFalClient({
+      credentials: 'studio_wrong',
+      fetch: redirected,
+    });
+    await expect(nobody.queue.status(TRAINING, { requestId })).rejects.toMatchObject({ status: 401 });
+  });
+});

@@ -1,0 +1,74 @@
+/** A job as fal's queue tells of it. It knows no failure: a failed request is COMPLETED, and its result is the error. */
+import { isTerminal } from '@studio/shared/domain/job-state';
+import type { StoredAttempt, StoredJob } from '../job.store';
+import { inferenceSeconds, type FalApp } from './fal-apps';
+import { errorTypeOf } from './fal-errors';
+
+export interface FalUrls {
+  response_url: string;
+  status_url: string;
+  cancel_url: string;
+}
+
+export interface FalLog {
+  message: string;
+  level: 'INFO' | 'WARNING' | 'ERROR';
+  source: 'USER';
+  timestamp: string;
+  labels: Record<string, never>;
+}
+
+export interface FalStatus extends FalUrls {
+  status: 'IN_QUEUE' | 'IN_PROGRESS' | 'COMPLETED';
+  request_id: string;
+  logs: FalLog[];
+  queue_position?: number;
+  metrics?: { inference_time: number | null };
+  error?: string;
+  error_type?: string;
+}
+
+export function urlsOf(publicUrl: string, app: Pick<FalApp, 'id'>, requestId: string): FalUrls {
+  const request = `${publicUrl.replace(/\/+$/, '')}/queue/${app.id}/requests/${requestId}`;
+  return { response_url: request, status_url: `${request}/status`, cancel_url: `${request}/cancel` };
+}
+
+export function statusOf(job: StoredJob, urls: FalUrls, withLogs: boolean): FalStatus {
+  const common = { request_id: job.id, ...urls, logs: withLogs ? logsOf(job) : [] };
+  if (job.state === 'queued') return { status: 'IN_QUEUE', ...common, queue_position: job.queuePosition ?? 0 };
+  if (!isTerminal(job.state)) return { status: 'IN_PROGRESS', ...common };
+  const metrics = { inference_time: inferenceSeconds(job) };
+  if (job.state === 'succeeded') return { status: 'COMPLETED', ...common, metrics };
+  const error = job.failure?.message ?? `the request was ${job.state}`;
+  return { status: 'COMPLETED', ...common, metrics, error, error_type: errorTypeOf(job.state) };
+}
+
+/** What happened so far, in order: who was asked, and how it went. */
+function logsOf(job: StoredJob): FalLog[] {
+  const logs = job.attempts.flatMap((attempt) => [
+    { at: attempt.sentAt, ...begun(attempt) },
+    ...(attempt.finishedAt ? [{ at: attempt.finishedAt, ...ended(attempt) }] : []),
+  ]);
+  return logs
+    .map(({ at, level, message }) => ({
+      message,
+      level,
+      source: 'USER' as const,
+      timestamp: new Date(at).toISOString(),
+      labels: {},
+    }))
+    .sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
+}
+
+type Line = Pick<FalLog, 'level' | 'message'>;
+
+function begun({ attemptNo, hotkey, hedge }: StoredAttempt): Line {
+  const beside = hedge ? ', beside one that is slow' : '';
+  return { level: 'INFO', message: `attempt ${attemptNo}: sent to miner ${hotkey}${beside}` };
+}
+
+function ended({ attemptNo, state, reason }: StoredAttempt): Line {
+  const why = reason === null ? '' : `: ${reason}`;
+  const isWell = state === 'accepted' || state === 'superseded' || state === 'cancelled' || state === 'busy';
+  return { level: isWell ? 'INFO' : 'WARNING', message: `attempt ${attemptNo}: ${state}${why}` };
+}
