@@ -1,7 +1,12 @@
 /** Programs written with fal's own client, unmodified, against the live system: only the host differs, in each of three ways. */
 import { ApiError, createFalClient, ValidationError, type FalClient, type QueueStatus } from '@fal-ai/client';
-import { readFileSync } from 'node:fs';
+import { zipSync } from 'fflate';
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import sharp from 'sharp';
 import { DEMO_POLICY } from '@studio/shared/domain/policy';
 import { LiveSystem } from './live-system';
@@ -10,7 +15,8 @@ jest.setTimeout(120_000);
 
 const TRAINING = 'studio/lora-fast-training';
 const INFERENCE = 'studio/lora';
-const PHOTO = readFileSync(join(__dirname, '../photos/coffee.png'));
+const ROOT = join(__dirname, '..');
+const PHOTO = readFileSync(join(ROOT, 'photos/coffee.png'));
 const HOSTS: Record<string, string> = { 'queue.fal.run': '/queue', 'fal.run': '/run', 'rest.fal.ai': '/rest' };
 
 interface LoraFile {
@@ -86,6 +92,39 @@ describe("fal's client", () => {
     },
   );
 
+  it('trains on the one photograph, however it is handed in', async () => {
+    const fal = viaFetch();
+    const bytes = Buffer.from(await photograph.arrayBuffer());
+    const zip = zipSync({ 'images/cup.png': bytes, 'images/cup.txt': Buffer.from('a cup') });
+    const elsewhere = createServer((_, reply) => void reply.setHeader('content-type', 'image/png').end(bytes));
+    const port = await new Promise<number>((resolve) =>
+      elsewhere.listen(0, '127.0.0.1', () => resolve((elsewhere.address() as AddressInfo).port)),
+    );
+    const forms = {
+      'an uploaded zip': await fal.storage.upload(new Blob([Buffer.from(zip)], { type: 'application/zip' })),
+      'a zip inside the request': `data:application/zip;base64,${Buffer.from(zip).toString('base64')}`,
+      'a picture inside the request': `data:image/png;base64,${bytes.toString('base64')}`,
+      'a URL elsewhere': `http://127.0.0.1:${port}/cup.png`,
+      // As the client itself replaces a blob in the input.
+      'a blob': photograph,
+    };
+    const loras = new Set<string>();
+    for (const images_data_url of Object.values(forms)) {
+      const { data } = await fal.subscribe(TRAINING, { input: { images_data_url, steps: 5, seed: 1 } as never });
+      loras.add(new URL((data as unknown as LoraFile).diffusers_lora_file.url).pathname);
+    }
+    // The same photograph, the same LoRA.
+    expect(loras.size).toBe(1);
+    const gone = { images_data_url: `http://127.0.0.1:${port}/`, steps: 5 };
+    elsewhere.close();
+    elsewhere.closeAllConnections();
+    const error: unknown = await fal.run(TRAINING, { input: gone as never }).catch((caught: unknown) => caught);
+    expect((error as ValidationError).fieldErrors[0]).toMatchObject({
+      loc: ['body', 'images_data_url'],
+      msg: expect.stringMatching(/cannot be fetched .* upload it/) as string,
+    });
+  });
+
   it.each(['polling', 'streaming'] as const)('follows a request by %s, with its logs in full', async (mode) => {
     const fal = viaFetch();
     const seen: QueueStatus[] = [];
@@ -143,6 +182,29 @@ describe("fal's client", () => {
     });
     await expect(fal.queue.result(TRAINING, { requestId })).rejects.toMatchObject({ status: 499 });
     await expect(fal.queue.cancel(TRAINING, { requestId })).rejects.toMatchObject({ status: 400 });
+  });
+
+  it('works as docs/clients.md says it does', async () => {
+    const page = readFileSync(join(ROOT, 'docs/clients.md'), 'utf8');
+    const program = /```js\n([\s\S]*?)```/.exec(page)![1]!;
+    mkdirSync(join(ROOT, '.cache'), { recursive: true });
+    const folder = mkdtempSync(join(ROOT, '.cache/clients-page-'));
+    try {
+      writeFileSync(join(folder, 'page.mjs'), program);
+      writeFileSync(join(folder, 'photo.png'), Buffer.from(await photograph.arrayBuffer()));
+      const env = {
+        ...process.env,
+        STUDIO_URL: system.api.baseUrl,
+        FAL_KEY: system.api.key,
+        PHOTO: join(folder, 'photo.png'),
+      };
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, [join(folder, 'page.mjs')], { env });
+      expect(stderr.trim().split('\n').at(-1)).toBe('COMPLETED');
+      const image = await sharp(Buffer.from(await (await fetch(stdout.trim())).arrayBuffer())).metadata();
+      expect([image.width, image.height]).toEqual([64, 64]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('is told which field is wrong by the name that it knows', async () => {

@@ -25,6 +25,11 @@ export class ArtifactUrls {
     return signArtifactUrl({ baseUrl: this.baseUrl, sha256, expiresAt, secret });
   }
 
+  /** Whether it leads to a file here, however old the link is. */
+  isOurs(url: string): boolean {
+    return url.startsWith(`${this.baseUrl}/`);
+  }
+
   /** @throws StudioError URL_EXPIRED */
   assertValid(sha256: string, expires: unknown, sig: unknown): void {
     const verdict = verifyArtifactUrl({ sha256, expires, sig, secret: this.options.secret, nowMs: this.nowMs() });

@@ -40,6 +40,7 @@ import { askRegistry, MinerDirectory } from './routing/miner-directory';
 import { shareTurns } from './routing/shared-turns';
 import { PolicyStore } from './policy.store';
 import { Reachability } from './reachability';
+import { RemoteFiles } from './remote-files';
 import { ResultIntake } from './result-intake';
 import { ResultStore, type CallbackTarget } from './result.store';
 import { RttProbe } from './rtt-probe';
@@ -164,7 +165,7 @@ export type Api = ReturnType<typeof assembleApi>;
 /** The doors for clients, callbacks and the auditor. */
 export function assembleApi(env: QuerierEnv, parts: Parts) {
   const { db, nats, jobs, urls, artifacts, checks, rows, results, intake, finishedHint, stalled, log } = parts;
-  const { directory, dialectOf, turns, hedges } = parts;
+  const { directory, dialectOf, turns, hedges, egress } = parts;
   const views = new JobViews(env.PUBLIC_URL, urls);
   const finished = new FinishedWatch(jobs, log);
   const afterRefusal = (target: CallbackTarget): void => {
@@ -172,9 +173,10 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     turns.settle(target, 'failed', { restMs: hedges.restMs(kind, engine, timeoutMs, sinceSentUs / 1_000) });
     publishHint(nats, jobReadySubject(target.kind), {});
   };
-  const submissions = new Submissions(jobs, directory, new ClientFiles(artifacts, rows, urls, checks), dialectOf);
   const cancellations = new Cancellations({ jobs, directory, dialectOf, turns, onFinished: finishedHint });
   const uploads = new Uploads(artifacts, rows, checks, views);
+  const files = new ClientFiles(artifacts, rows, urls, checks, uploads, new RemoteFiles(egress));
+  const submissions = new Submissions(jobs, directory, files, dialectOf);
   const falFiles = new FalFiles(new UploadSlotStore(db, env.URL_TTL_SECONDS), uploads, urls, env.PUBLIC_URL);
   const falJobs = new FalJobs({
     submissions,

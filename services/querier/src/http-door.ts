@@ -23,7 +23,9 @@ export function prepareServer(server: FastifyInstance, keys?: Pick<ClientKeyStor
   );
   const raw = (_request: FastifyRequest, body: Buffer, done: (error: null, body: Buffer) => void): void =>
     done(null, body);
-  server.addContentTypeParser(/^image\//, { parseAs: 'buffer', bodyLimit: MAX_IMAGE_UPLOAD }, raw);
+  const photographs = [/^image\//, /^application\/(?:x-)?zip/];
+  for (const type of photographs)
+    server.addContentTypeParser(type, { parseAs: 'buffer', bodyLimit: MAX_IMAGE_UPLOAD }, raw);
   server.addContentTypeParser('application/octet-stream', { parseAs: 'buffer', bodyLimit: MAX_LORA_UPLOAD }, raw);
   // Read by the handler, after it has compared the secret: a result, and what a Dippy miner sends where it has no image.
   const forms = ['multipart/form-data', 'application/x-www-form-urlencoded'];

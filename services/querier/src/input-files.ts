@@ -1,12 +1,15 @@
-/** The files behind `image_url` and `lora_url`. Nothing is ever fetched: they come with the request, or were uploaded. */
+/** The files behind `image_url` and `lora_url`: they come with the request, were uploaded, or are fetched where they are. */
 import { ARTIFACT_SCHEME } from '@studio/shared/contract/submit-job';
+import { isStudioError } from '@studio/shared/domain/errors';
 import type { Engine, ImageRef, LoraRef } from '@studio/shared/domain/job';
 import type { ArtifactStore } from '@studio/shared/platform/artifacts';
 import type { ArtifactRows } from './artifact.store';
 import type { ArtifactUrls } from './artifact-urls';
 import type { CheckPool } from './checks/check-pool';
 import { fieldError, type InputFiles } from './job-input';
-import { storeImage } from './result-intake';
+import type { RemoteFiles } from './remote-files';
+import { LORA_TYPE, storeImage } from './result-intake';
+import { MAX_IMAGE_UPLOAD, MAX_LORA_UPLOAD, type Uploads } from './uploads';
 
 /** A photograph sent inside the request; larger ones are uploaded first. */
 const MAX_INLINE_BYTES = 10 * 1024 * 1024;
@@ -17,10 +20,12 @@ export class ClientFiles implements InputFiles {
     private readonly rows: ArtifactRows,
     private readonly urls: ArtifactUrls,
     private readonly checks: CheckPool,
+    private readonly uploads: Pick<Uploads, 'add'>,
+    private readonly remote: RemoteFiles,
   ) {}
 
   async image(url: string, resolution: number, path: string): Promise<ImageRef> {
-    const bytes = /^data:/i.test(url) ? inlineBytes(url, path) : await this.uploaded(url, path);
+    const bytes = await this.bytesOf(url, path);
     const checked = await this.checks.photograph(bytes, resolution);
     if (!checked.ok) throw fieldError('IMAGE_UNREADABLE', path, `the photograph ${checked.reason}`);
     const { image, row } = await storeImage(this.artifacts, checked.value);
@@ -29,7 +34,11 @@ export class ClientFiles implements InputFiles {
   }
 
   async lora(url: string, engine: Engine, path: string): Promise<LoraRef> {
-    return this.storedLora(this.urls.parse(url, path), engine, path);
+    return this.storedLora(
+      this.isElsewhere(url) ? await this.fetchedLora(url, path) : this.urls.parse(url, path),
+      engine,
+      path,
+    );
   }
 
   async storedLora(sha256: string, engine: Engine, path: string): Promise<LoraRef> {
@@ -41,6 +50,25 @@ export class ClientFiles implements InputFiles {
       throw fieldError('LORA_UNREADABLE', path, `the file is ${is}: send one that was trained on ${engine}`);
     }
     return { ...ref, rank: facts.rank, tensorHash: facts.tensorHash };
+  }
+
+  private async bytesOf(url: string, path: string): Promise<Buffer> {
+    if (/^data:/i.test(url)) return inlineBytes(url, path);
+    return this.isElsewhere(url) ? this.remote.fetch(url, path, MAX_IMAGE_UPLOAD) : this.uploaded(url, path);
+  }
+
+  private isElsewhere(url: string): boolean {
+    return /^https?:\/\//i.test(url) && !this.urls.isOurs(url);
+  }
+
+  /** Kept like an uploaded one. @returns its SHA-256. */
+  private async fetchedLora(url: string, path: string): Promise<string> {
+    const bytes = await this.remote.fetch(url, path, MAX_LORA_UPLOAD);
+    try {
+      return (await this.uploads.add(bytes, LORA_TYPE)).sha256;
+    } catch (error) {
+      throw isStudioError(error) ? fieldError('LORA_UNREADABLE', path, error.message) : error;
+    }
   }
 
   private async uploaded(url: string, path: string): Promise<Buffer> {

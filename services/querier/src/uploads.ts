@@ -4,6 +4,7 @@ import { StudioError } from '@studio/shared/domain/errors';
 import type { ArtifactStore } from '@studio/shared/platform/artifacts';
 import type { ArtifactRows } from './artifact.store';
 import type { CheckPool } from './checks/check-pool';
+import { isZip } from './checks/archive';
 import { sniffImage } from './checks/image-format';
 import type { JobViews } from './job-view';
 import { LORA_TYPE } from './result-intake';
@@ -31,6 +32,7 @@ export class Uploads {
         'send the file itself as the body, as image/* or application/octet-stream',
       );
     }
+    if (isZip(body)) return this.addPhotograph(body, 'application/zip');
     const format = sniffImage(body);
     return format || declared?.startsWith('image/') ? this.addPhotograph(body, `image/${format}`) : this.addLora(body);
   }

@@ -1,5 +1,6 @@
 /** A client's photograph becomes the one training image that every miner sees. Runs in a worker thread. */
 import sharp, { type Metadata } from 'sharp';
+import { onlyPhotograph } from './archive';
 import { bareImage } from './bare-image';
 import { flatness, isFlatPhotograph } from './blank';
 import { firstLine, refuse, type Checked } from './checked';
@@ -19,8 +20,10 @@ const MAX_HELD_BYTES = 150_000_000;
  * Rotated as its EXIF says, sRGB, centre-cropped to a square, resized to `resolution`, PNG. Reasons complete the
  * sentence "the photograph …" and carry the remedy.
  */
-export async function canonicalPhotograph(bytes: Uint8Array, resolution: number): Promise<Checked<CleanImage>> {
-  const file = bareFile(bytes);
+export async function canonicalPhotograph(sent: Uint8Array, resolution: number): Promise<Checked<CleanImage>> {
+  const photograph = onlyPhotograph(sent);
+  if (!photograph.ok) return photograph;
+  const file = bareFile(photograph.value);
   const problem = file ? await headerProblem(file) : UNKNOWN_FORMAT;
   if (!file || problem) return refuse(problem ?? UNKNOWN_FORMAT);
   try {
@@ -36,8 +39,10 @@ export async function canonicalPhotograph(bytes: Uint8Array, resolution: number)
 }
 
 /** What the first bytes and the header already show to be wrong; undefined where nothing is. Decodes no pixel. */
-export async function photographProblem(bytes: Uint8Array): Promise<string | undefined> {
-  const file = bareFile(bytes);
+export async function photographProblem(sent: Uint8Array): Promise<string | undefined> {
+  const photograph = onlyPhotograph(sent);
+  if (!photograph.ok) return photograph.reason;
+  const file = bareFile(photograph.value);
   return file ? headerProblem(file) : UNKNOWN_FORMAT;
 }
 

@@ -31,10 +31,19 @@ export class FalQueueController {
   @ApiOperation({ summary: "Submit a request to one of fal's LoRA apps." })
   async submit(@Param() { owner, alias }: AppParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const app = findApp(owner, alias);
-    const job = await this.submitted(app, request);
-    const { status, request_id, response_url, status_url, cancel_url } = this.falJobs.status(app, job, false);
-    const body = { status, request_id, response_url, status_url, cancel_url, queue_position: job.queuePosition ?? 0 };
-    await reply.status(200).header(REQUEST_ID, job.id).send(body);
+    try {
+      const { clientId, body, headers } = request;
+      const job = await this.falJobs.submit(app, clientId, body, keyOf(headers));
+      const { logs: _logs, ...status } = this.falJobs.status(app, job, false);
+      await reply
+        .status(200)
+        .header(REQUEST_ID, job.id)
+        .send({ queue_position: 0, ...status });
+    } catch (error) {
+      // That nobody can do it will be so in a second as well.
+      if (!isStudioError(error) || error.code !== 'NO_ELIGIBLE_MINER') throw error;
+      await sendFinal(reply, error);
+    }
   }
 
   @Get(':owner/:alias/requests/:id/status')
@@ -74,8 +83,7 @@ export class FalQueueController {
     } catch (error) {
       if (isStudioError(error) && error.code === 'NOT_FINISHED')
         return void (await reply.status(400).send({ detail: 'Request is still in progress' }));
-      const { status, headers, body } = falError(outerError(error), true);
-      await reply.status(status).headers(headers).send(body);
+      await sendFinal(reply, outerError(error));
     }
   }
 
@@ -100,12 +108,6 @@ export class FalQueueController {
   ): Promise<{ app: FalApp; job: StoredJob | undefined }> {
     const app = findApp(owner, alias);
     return { app, job: await this.falJobs.find(app, clientId, id) };
-  }
-
-  /** That nobody can do it will be so in a second as well: no status after which the client would try again. */
-  private async submitted(app: FalApp, { clientId, body, headers }: FastifyRequest): Promise<StoredJob> {
-    const key = headers['idempotency-key'];
-    return this.falJobs.submit(app, clientId, body, typeof key === 'string' ? key : null);
   }
 }
 
@@ -134,9 +136,8 @@ export class FalRunController {
 
   private async begun(owner: string, alias: string, request: FastifyRequest, reply: FastifyReply) {
     const app = findApp(owner, alias);
-    const key = request.headers['idempotency-key'];
-    const { clientId, body } = request;
-    const job = await this.falJobs.submit(app, clientId, body, typeof key === 'string' ? key : null);
+    const { clientId, body, headers } = request;
+    const job = await this.falJobs.submit(app, clientId, body, keyOf(headers));
     return { job, done: this.falJobs.finished(app, job, clientId, goneOf(request, reply)) };
   }
 }
@@ -152,6 +153,16 @@ export class FalProxyController {
       'x-fal-target-url: has to be a URL on queue.fal.run, fal.run or rest.fal.ai, whose paths are served here',
     );
   }
+}
+
+function keyOf({ 'idempotency-key': key }: FastifyRequest['headers']): string | null {
+  return typeof key === 'string' ? key : null;
+}
+
+/** With a status after which fal's client does not send its request again. */
+async function sendFinal(reply: FastifyReply, error: StudioError): Promise<void> {
+  const { status, headers, body } = falError(error, true);
+  await reply.status(status).headers(headers).send(body);
 }
 
 function goneOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
