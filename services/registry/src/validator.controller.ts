@@ -3,12 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagg
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Readable } from 'node:stream';
 import { DrawExportQuery } from '@studio/shared/contract/draws';
-import {
-  EpochNumber,
-  ScoreEventsQuery,
-  type EpochView,
-  type ScoreEventPage,
-} from '@studio/shared/contract/scores';
+import { EpochNumber, ScoreEventsQuery, type EpochView, type ScoreEventPage } from '@studio/shared/contract/scores';
 import { StudioError } from '@studio/shared/domain/errors';
 import type { Policy } from '@studio/shared/domain/policy';
 import { DrawExport } from './draw-export';
