@@ -8,8 +8,9 @@ import { SCORES_STREAM, SUBJECTS } from '@studio/shared/contract/subjects';
 import { loadEnv } from '@studio/shared/platform/env';
 import { createLogger } from '@studio/shared/platform/logger';
 import { requestJson } from '@studio/shared/platform/nats';
+import { hotkeyFromSeed, type Hotkey } from '@studio/shared/protocol/hotkey';
 import { AuditorSide, restorationOf, reversalOf, someAward } from '@studio/shared/testing/auditor-side';
-import { openTestNats, type TestNats } from '@studio/shared/testing/nats';
+import { openTestNats, openTestScores, type TestNats, type TestScores } from '@studio/shared/testing/nats';
 import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
 import { openTestRedis, type TestRedis } from '@studio/shared/testing/redis';
 import { boot, type RunningRegistry } from '@studio/registry/boot';
@@ -25,13 +26,19 @@ const ADMIN_KEY = randomBytes(32).toString('hex');
 
 let database: TestDatabase;
 let nats: TestNats;
+let scores: TestScores;
 let redis: TestRedis;
 let auditor: AuditorSide;
 let registry: RunningRegistry;
 let directory: string;
 
 beforeAll(async () => {
-  [database, nats, redis] = await Promise.all([createDatabase(), openTestNats(), openTestRedis()]);
+  [database, nats, scores, redis] = await Promise.all([
+    createDatabase(),
+    openTestNats(),
+    openTestScores(),
+    openTestRedis(),
+  ]);
   directory = await mkdtemp(join(tmpdir(), 'validator-'));
   auditor = new AuditorSide(database);
   await auditor.commit(1, 2, 3, 4, 5, 6);
@@ -43,6 +50,7 @@ beforeAll(async () => {
     ADMIN_PORT: '0',
     ADMIN_KEY,
     ORCHESTRATOR_SEED: '11'.repeat(32),
+    ...scores.env,
   });
   registry = await boot(env, createLogger({ name: 'registry', level: 'silent', format: 'line' }));
   await until(async () => (await fetch(`${registry.url}/v1/epochs/current`)).ok);
@@ -51,7 +59,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await registry.close();
   await auditor.close();
-  await Promise.all([database.drop(), nats.close(), redis.close(), rm(directory, { recursive: true })]);
+  await Promise.all([database.drop(), nats.close(), scores.close(), redis.close()]);
+  await rm(directory, { recursive: true });
 });
 
 /** Polls, because what is awaited happens in another program; the test's own timeout is the bound. */
@@ -63,28 +72,30 @@ async function until<T>(look: () => Promise<T | undefined | null | false>): Prom
   }
 }
 
+const newHotkey = (): Hotkey => hotkeyFromSeed(randomBytes(32).toString('hex'));
+
 /** One validator, as `run` would be on a machine of its own. */
 class Running {
   readonly said: string[] = [];
   readonly outFile: string;
   private readonly stopping = new AbortController();
-  private readonly live: LiveFeed | undefined;
+  private readonly live?: LiveFeed;
+  private readonly say = (text: string): void => void this.said.push(text);
   private done: Promise<void> = Promise.resolve();
 
   constructor(
     readonly name: string,
-    natsUrl?: string,
+    door: 'stream' | 'http' = 'http',
   ) {
     this.outFile = join(directory, name, 'weights.json');
-    this.live = natsUrl === undefined ? undefined : new LiveFeed(natsUrl);
+    if (door === 'stream') this.live = new LiveFeed({ registryUrl: registry.url, hotkey: newHotkey(), say: this.say });
   }
 
   async start(): Promise<this> {
-    const say = (text: string): void => void this.said.push(text);
-    const cursor = await Cursor.open(join(directory, this.name), say);
+    const cursor = await Cursor.open(join(directory, this.name), this.say);
     this.said.push(`from ${cursor.copy.seq}`);
     const { live, stopping } = this;
-    const sources = { registry: new RegistryClient(registry.url), live, say, signal: stopping.signal };
+    const sources = { registry: new RegistryClient(registry.url), live, say: this.say, signal: stopping.signal };
     this.done = run(cursor, sources, { path: this.outFile, netuid: 11 });
     return this;
   }
@@ -135,14 +146,14 @@ const sources = (): ScoreSources => ({
 let accused: LedgerEntryMessage;
 
 it('an epoch without a valid job sets no weights', async () => {
-  const validator = await new Running('none', nats.url).start();
+  const validator = await new Running('none', 'stream').start();
   await closeEpoch(1);
   expect(await validator.weightsOf(1)).toMatchObject({ outcome: 'NO_SCORES', hotkeys: [], weights: [] });
   await validator.stop();
 });
 
 it('a validator on the stream and one on HTTP write the weights of the registry', async () => {
-  const validators = [await new Running('fast', nats.url).start(), await new Running('slow').start()];
+  const validators = [await new Running('fast', 'stream').start(), await new Running('slow').start()];
   const cheat = someAward({ epoch: 2, hotkey: 'cheat' });
   accused = reversalOf(cheat);
   await append(cheat, someAward({ epoch: 2, hotkey: 'miner-b', points: '650001' }), someAward({ epoch: 2 }));
@@ -159,7 +170,7 @@ it('a validator on the stream and one on HTTP write the weights of the registry'
 
 it('a restoration leaves the old weights as they were, and counts in the next ones, for old and new validators', async () => {
   const before = await weightsOf(2, sources());
-  const validators = [await new Running('fast', nats.url).start(), await new Running('newcomer').start()];
+  const validators = [await new Running('fast', 'stream').start(), await new Running('newcomer').start()];
   await append(restorationOf(accused));
   const snapshot = await closeEpoch(3);
   expect(snapshot.miners.map(({ hotkey, points }) => [hotkey, points])).toEqual([
@@ -178,7 +189,7 @@ it('a restoration leaves the old weights as they were, and counts in the next on
 it('a validator that was stopped goes on from its cursor and misses nothing', async () => {
   const before = Number((await readFile(join(directory, 'fast', 'ledger-copy.json'), 'utf8')).match(/"seq":(\d+)/)![1]);
   await append(someAward({ epoch: 4, hotkey: 'miner-c', kind: 'lora-inference', points: '299999' }));
-  const again = await new Running('fast', nats.url).start();
+  const again = await new Running('fast', 'stream').start();
   await append(someAward({ epoch: 4, hotkey: 'miner-c', points: '1' }));
   const snapshot = await closeEpoch(4);
   expect(await again.weightsOf(4)).toMatchObject(weighed(snapshot));
@@ -189,9 +200,9 @@ it('a validator that was stopped goes on from its cursor and misses nothing', as
 });
 
 it('a validator whose stream vanishes under it misses nothing', async () => {
-  const validator = await new Running('amnesia', nats.url).start();
+  const validator = await new Running('amnesia', 'stream').start();
   await validator.weightsOf(4);
-  await (await nats.connection.jetstreamManager()).streams.delete(SCORES_STREAM);
+  await (await scores.connection.jetstreamManager()).streams.delete(SCORES_STREAM);
   await append(someAward({ epoch: 5, hotkey: 'miner-d' }));
   const snapshot = await closeEpoch(5);
   expect(await validator.weightsOf(5)).toMatchObject(weighed(snapshot));
@@ -210,7 +221,7 @@ it('a validator whose own copy differs refuses the snapshot, says why and leaves
   const before = await readFile(join(directory, 'fast', 'weights.json'), 'utf8');
   // As if an award of miner-c had been larger when it was read.
   await writeFile(path, (await readFile(path, 'utf8')).replace('299999', '299998'));
-  const validator = await new Running('fast', nats.url).start();
+  const validator = await new Running('fast', 'stream').start();
   const refusal = await until(async () => validator.said.find((text) => text.includes('refused')));
   expect(refusal).toBe(
     new SnapshotRefused(5, [

@@ -15,6 +15,7 @@ const VICTIMS = [
   'postgres',
   'querier-api',
   'nats',
+  'scores',
   'reference',
   'redis',
   'validator',

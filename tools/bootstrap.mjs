@@ -21,6 +21,7 @@ const COMMANDS = {
   miner: { build: true, module: 'clients/miner/dist/main.js' },
   validator: { build: true, module: 'clients/validator/dist/main.js' },
   'verify:draws': { build: true, module: 'clients/validator/dist/verify-draws/main.js' },
+  'verify:scores': { build: true, module: 'clients/validator/dist/verify-scores/main.js' },
   bench: { build: true, module: 'bench/dist/main.js' },
   'simulate:routing': { build: true, module: 'simulations/dist/routing/main.js' },
   'simulate:audit': { build: true, module: 'simulations/dist/audit/main.js' },

@@ -5,6 +5,8 @@ import { cacheDirectory } from '@studio/launcher/servers/env';
 import { startNats } from '@studio/launcher/servers/nats';
 import { startPostgres } from '@studio/launcher/servers/postgres';
 import { startRedis } from '@studio/launcher/servers/redis';
+import { startScores } from '@studio/launcher/servers/scores';
+import { scoresAccountFiles } from '@studio/launcher/servers/scores-account';
 import { createApiKey } from '@studio/launcher/system/create-api-key';
 import { createDatabase } from '@studio/launcher/system/database';
 import { openInstallation, type Installation } from '@studio/launcher/system/installation';
@@ -106,10 +108,12 @@ export async function startServers(
   log: (line: string) => void,
 ): Promise<{ services: Endpoints; ownerUrl: string }> {
   const cacheDir = cacheDirectory(root);
-  const [postgres, nats, redis] = await Promise.all([
+  const scoresDir = join(dataDir, 'scores');
+  const [postgres, nats, redis, scores] = await Promise.all([
     supervisor.server('postgres', () => startPostgres({ dataDir: join(dataDir, 'postgres'), log })),
     supervisor.server('nats', () => startNats({ storeDir: join(dataDir, 'nats'), cacheDir, log })),
     supervisor.server('redis', () => startRedis({ dataDir: join(dataDir, 'redis'), cacheDir, log })),
+    supervisor.server('scores', () => startScores({ dir: scoresDir, cacheDir, log })),
   ]);
   const ownerUrl = await createDatabase(postgres.url);
   await migrate(ownerUrl, installation.rolePasswords);
@@ -123,6 +127,7 @@ export async function startServers(
     },
     nats: nats.url,
     redis: redis.url,
+    scores: { url: scores.url, files: scoresAccountFiles(scoresDir) },
     apiPort: await choosePort(installation, 'API', 'api-port'),
     workerPort: await choosePort(installation, 'worker', 'worker-port'),
     auditorPort: await choosePort(installation, 'auditor', 'auditor-port'),

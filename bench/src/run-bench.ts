@@ -22,7 +22,7 @@ const DELAY_MS = 50;
 const WARM_UP_JOBS = 300;
 
 /** Processes of ours; servers of others are theirs to size. */
-const SERVERS = new Set(['postgres', 'nats', 'redis']);
+const SERVERS = new Set(['postgres', 'nats', 'scores', 'redis']);
 
 interface Started {
   contenders: Contender[];

@@ -1,5 +1,6 @@
-import type { EpochView, ScoreEventPage } from '@studio/shared/contract/scores';
+import type { EpochView, ScoreBoard, ScoreEventPage } from '@studio/shared/contract/scores';
 import { SCORE_EVENTS_PAGE } from '@studio/shared/contract/scores';
+import type { Policy } from '@studio/shared/domain/policy';
 
 /** A snapshot of ten thousand miners is about 3 MB; the rest is room, not an invitation. */
 const MAX_BODY_BYTES = 64 * 1_024 * 1_024;
@@ -35,6 +36,16 @@ export class RegistryClient {
   /** The open epoch; null when none is. */
   async currentEpoch(): Promise<EpochView | null> {
     return JSON.parse((await this.get('/v1/epochs/current')) ?? 'null') as EpochView | null;
+  }
+
+  /** The open epoch's scores so far, for showing; null before the first epoch. */
+  async board(): Promise<ScoreBoard | null> {
+    return JSON.parse((await this.get('/v1/scores')) ?? 'null') as ScoreBoard | null;
+  }
+
+  /** Of the open epoch; null before the first. */
+  async policy(): Promise<Policy | null> {
+    return JSON.parse((await this.get('/v1/policy')) ?? 'null') as Policy | null;
   }
 
   private async get(path: string): Promise<string | null> {

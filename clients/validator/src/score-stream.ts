@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ScoreEvent } from '@studio/shared/contract/scores';
 import { BrokenLog } from './ledger-copy';
-import type { LiveFeed } from './live-feed';
 import { RegistryAway, type RegistryClient } from './registry-client';
 
 /** How often HTTP is asked although the stream is silent: the most that a dead stream delays anything. */
@@ -9,12 +8,23 @@ const POLL_MS = 2_000;
 const FIRST_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 5_000;
 
+/** A fast door (live-feed.ts). It may be late, repeat itself, leave out events or fail: HTTP has them all. */
+export interface LiveEvents {
+  /** Wants event `seq` and all after it; asked again before each reading. */
+  open(seq: number): void | Promise<void>;
+  /** The next event offered; undefined after a while without one. */
+  next(withinMs: number, signal: AbortSignal): Promise<ScoreEvent | undefined>;
+}
+
 export interface ScoreSources {
   registry: RegistryClient;
   /** Undefined: HTTP alone. */
-  live?: LiveFeed;
+  live?: LiveEvents;
   say: (text: string) => void;
   signal: AbortSignal;
+  /** Told each time when what was read is all that there is: at the end of HTTP, and after each event of the stream. */
+  caughtUp?: () => void;
+  pollMs?: number;
 }
 
 /**
@@ -23,20 +33,22 @@ export interface ScoreSources {
  * @throws BrokenLog when the registry itself skips a number.
  */
 export async function* followScores(after: number, sources: ScoreSources): AsyncGenerator<ScoreEvent> {
-  const { live, signal } = sources;
+  const { live, signal, caughtUp, pollMs = POLL_MS } = sources;
   let seq = after;
   while (!signal.aborted) {
     for await (const event of missedEvents(seq, sources)) {
       seq = event.seq;
       yield event;
     }
+    if (!signal.aborted) caughtUp?.();
     if (!live || !(await listens(live, seq + 1, sources))) {
-      await sleep(POLL_MS, undefined, { signal }).catch(() => undefined);
+      await sleep(pollMs, undefined, { signal }).catch(() => undefined);
       continue;
     }
-    for await (const event of liveEvents(seq, live, signal)) {
+    for await (const event of liveEvents(seq, live, { signal, pollMs })) {
       seq = event.seq;
       yield event;
+      caughtUp?.();
     }
   }
 }
@@ -81,10 +93,14 @@ export async function persistently<T>(
 }
 
 /** Ends at the first gap, and after a silence, so that HTTP can tell whether anything was missed. */
-async function* liveEvents(seq: number, live: LiveFeed, signal: AbortSignal): AsyncGenerator<ScoreEvent> {
+async function* liveEvents(
+  seq: number,
+  live: LiveEvents,
+  { signal, pollMs }: { signal: AbortSignal; pollMs: number },
+): AsyncGenerator<ScoreEvent> {
   let last = seq;
   for (;;) {
-    const event = await live.next(POLL_MS, signal);
+    const event = await live.next(pollMs, signal);
     if (event === undefined || event.seq > last + 1) return;
     // Published again after the broker lost it, or read over HTTP before.
     if (event.seq !== last + 1) continue;
@@ -93,12 +109,12 @@ async function* liveEvents(seq: number, live: LiveFeed, signal: AbortSignal): As
   }
 }
 
-async function listens(live: LiveFeed, seq: number, { say }: ScoreSources): Promise<boolean> {
+async function listens(live: LiveEvents, seq: number, { say, pollMs = POLL_MS }: ScoreSources): Promise<boolean> {
   try {
     await live.open(seq);
     return true;
   } catch (error) {
-    say(`the stream cannot be read (${(error as Error).message}): asking the registry every ${POLL_MS / 1_000} s`);
+    say(`the stream cannot be read (${(error as Error).message}): asking the registry every ${pollMs / 1_000} s`);
     return false;
   }
 }

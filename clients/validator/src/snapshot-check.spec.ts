@@ -85,7 +85,15 @@ describe('a snapshot', () => {
         weights: snapshot.miners.map(({ u16 }) => u16).filter((u16) => u16 > 0),
         snapshot_sha256: sha256Hex(canonicalJson(snapshot)),
       },
+      miners: snapshot.miners,
+      epochMs: 72 * 60_000,
+      emptyBecause: null,
     });
+  });
+
+  it('with an epoch of no length is timed by the usual one', () => {
+    const policy = { ...DEFAULT_POLICY, blockMs: 0 };
+    expect(check({ ...honestSnapshot(), policy })).toMatchObject({ ok: true, epochMs: 72 * 60_000 });
   });
 
   it('without scores is an outcome of its own, with nothing to set', () => {
@@ -94,6 +102,12 @@ describe('a snapshot', () => {
     expect(check(snapshot, 40)).toMatchObject({
       ok: true,
       weights: { outcome: 'NO_SCORES', hotkeys: [], weights: [] },
+      emptyBecause: 'no miner has a valid job in the 20 epochs of the window',
+    });
+    const strangers = honestSnapshot(3, { block: 5, uids: { nobody: 0 } });
+    expect(check(strangers)).toMatchObject({
+      weights: { outcome: 'NO_SCORES' },
+      emptyBecause: expect.stringMatching(/^none of the 2 miners .* is in the metagraph/),
     });
   });
 

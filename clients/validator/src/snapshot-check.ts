@@ -3,6 +3,7 @@
  * own copy of the log, and its win rates, shares and u16 values those that the published formulas give, bit for bit.
  */
 import type { MetagraphView, MinerScore, ScoreEvent, Snapshot } from '@studio/shared/contract/scores';
+import { DEFAULT_POLICY, epochMs, type Policy } from '@studio/shared/domain/policy';
 import type { MinerScore as OwnScore } from '@studio/shared/domain/score-window';
 import { JOB_KINDS } from '@studio/shared/domain/task-kinds';
 import { weightsFor, type MinerWeight, type WeightsOutcome } from '@studio/shared/domain/weights';
@@ -18,7 +19,17 @@ export interface EpochWeights {
   snapshot_sha256: string;
 }
 
-export type Verdict = { ok: true; weights: EpochWeights } | { ok: false; problems: string[] };
+/** A snapshot that was recomputed and found right. */
+export interface CheckedSnapshot {
+  weights: EpochWeights;
+  /** Everybody who is scored, in hotkey order. */
+  miners: MinerScore[];
+  epochMs: number;
+  /** Why nobody is weighted; null where somebody is. */
+  emptyBecause: string | null;
+}
+
+export type Verdict = ({ ok: true } & CheckedSnapshot) | { ok: false; problems: string[] };
 
 /** A refusal names this many differences; one is enough to refuse. */
 const MAX_PROBLEMS = 10;
@@ -49,7 +60,8 @@ function judge(snapshot: Snapshot, event: ScoreEvent, copy: LedgerCopy): Verdict
   const { policy, draw, metagraph } = snapshot;
   const unsound = metagraphProblems(metagraph);
   if (unsound.length > 0) return { ok: false, problems: unsound };
-  const own = members(copy.scores({ epoch: event.epoch, windowEpochs: policy.windowEpochs }), metagraph);
+  const scored = copy.scores({ epoch: event.epoch, windowEpochs: policy.windowEpochs });
+  const own = members(scored, metagraph);
   const points = new Map([...own].map(([hotkey, score]) => [hotkey, score.points]));
   const { outcome, miners } = weightsFor(points, policy);
   const problems = [
@@ -71,7 +83,22 @@ function judge(snapshot: Snapshot, event: ScoreEvent, copy: LedgerCopy): Verdict
       weights: sent.map(({ u16 }) => u16),
       snapshot_sha256: event.sha256 ?? '',
     },
+    miners: snapshot.miners,
+    epochMs: lengthOfEpoch(policy),
+    emptyBecause: outcome === 'OK' ? null : emptiness(scored.size, policy),
   };
+}
+
+/** The policy is the registry's word: an epoch of no length would have the clock run wild. */
+function lengthOfEpoch(policy: Policy): number {
+  const length = epochMs(policy);
+  return length >= 1 && length < Infinity ? length : epochMs(DEFAULT_POLICY);
+}
+
+function emptiness(scored: number, { windowEpochs }: Policy): string {
+  const window = windowEpochs === 0 ? 'since the beginning' : `in the ${windowEpochs} epochs of the window`;
+  if (scored === 0) return `no miner has a valid job ${window}`;
+  return `none of the ${scored} miners with a valid job ${window} is in the metagraph of the snapshot`;
 }
 
 /** Who left the subnet is not weighted, whatever the log still holds of it. Null: there is no metagraph to ask. */

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { NatsConnection } from 'nats';
 import { Counter, type Registry as Metrics } from 'prom-client';
-import { SCORES_STREAM_SUBJECTS, SUBJECTS } from '@studio/shared/contract/subjects';
+import { SUBJECTS } from '@studio/shared/contract/subjects';
 import type { connectDataSource } from '@studio/shared/database/data-source';
 import { DEFAULT_POLICY, DEMO_POLICY } from '@studio/shared/domain/policy';
 import type { Logger } from '@studio/shared/platform/logger';
@@ -16,6 +16,7 @@ import { DrawExport } from './draw-export';
 import { DrawExportStore } from './draw-export.store';
 import { EpochKeeper } from './epoch-keeper';
 import { EpochStore } from './epoch.store';
+import { assembleExports } from './export-assembly';
 import { LedgerStore } from './ledger.store';
 import { MetagraphStore } from './metagraph/metagraph.store';
 import { assembleMiners } from './miner-assembly';
@@ -25,8 +26,10 @@ import { ScoreCache } from './score-cache';
 import { ScoreFeed } from './score-feed';
 import { ScoreRelay } from './score-relay';
 import { ScoreStore } from './score.store';
+import type { ScoresDoor } from './scores-door';
 import { SnapshotStore } from './snapshot.store';
 import type { Hint, News } from './tokens';
+import { ValidatorSessions } from './validator-session';
 
 /** Longest time that a lost hint delays what it would have told. */
 const SWEEP_MS = 1_000;
@@ -36,12 +39,14 @@ export interface Connections {
   db: Awaited<ReturnType<typeof connectDataSource>>;
   nats: NatsConnection;
   redis: Redis;
+  /** Null without a NATS for validators. */
+  door: ScoresDoor | null;
 }
 
 export type Registry = ReturnType<typeof assemble>;
 
 /** Everything the registry is made of, without its doors: the module adds HTTP and NATS. */
-export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log: Logger) {
+export function assemble(env: RegistryEnv, { db, nats, redis, door }: Connections, log: Logger) {
   const metagraphs = new MetagraphStore(db, env.METAGRAPH !== 'none');
   const epochs = new EpochStore(db);
   const snapshots = new SnapshotStore(db, metagraphs.used);
@@ -49,11 +54,15 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
   const boards = new ScoreBoards(epochs, scores, new ScoreCache(redis, scores, log), metagraphs);
   const feed = new ScoreFeed(scores);
   const draws = new DrawExport(new DrawExportStore(db));
+  const signing = assembleExports({ db, scores, snapshots, seed: env.ORCHESTRATOR_SEED, log });
   const metrics = createMetrics('registry');
   const identity = hotkeyFromSeed(env.ORCHESTRATOR_SEED).address;
-  const relay = new ScoreRelay({ store: new RelayStore(db), nats, log, onAmnesia: amnesiaCounter(metrics) });
   const hint: Hint = (subject) => publishHint(nats, subject, {});
-  const news: News = () => [relaying, feeding].forEach((sweeper) => sweeper.hint());
+  const look = (): void => [...relays, feeding].forEach((sweeper) => sweeper.hint());
+  const news: News = () => {
+    look();
+    hint(SUBJECTS.scoresAppended.subject);
+  };
   const onMinersChanged = (): void => hint(SUBJECTS.minersChanged.subject);
   const side = assembleMiners(env, { db, metagraphs, boards, metrics, identity, onMinersChanged, log });
   const policy = env.POLICY === 'demo' ? DEMO_POLICY : DEFAULT_POLICY;
@@ -62,9 +71,9 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
   const sweeper = (name: string, run: () => Promise<boolean | void>): Sweeper =>
     new Sweeper({ name, everyMs: SWEEP_MS, run, log });
   const keeping = sweeper('epochs', () => keeper.run());
-  const relaying = sweeper('score relay', () => relay.run());
+  const relays = door ? [sweeper('score relay', runOf(door, db, metrics, log))] : [];
   const feeding = sweeper('score feed', () => feed.run());
-  const sweepers = [keeping, relaying, feeding, ...side.sweepers];
+  const sweepers = [keeping, ...relays, feeding, signing.sweeper, ...side.sweepers];
 
   return {
     ...side,
@@ -73,6 +82,7 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
     scores,
     feed,
     draws,
+    exports: signing.files,
     keeper,
     hint,
     news,
@@ -86,18 +96,24 @@ export function assemble(env: RegistryEnv, { db, nats, redis }: Connections, log
       { timeoutMs: PROBE_TIMEOUT_MS, alive: () => !nats.isClosed() },
     ),
     ledger: new LedgerStore(db),
+    sessions: new ValidatorSessions(door, metagraphs),
     start: (): void => {
       nats.subscribe(SUBJECTS.epochSettled.subject, { callback: () => keeping.hint() });
-      // Another replica's relay publishes what this one's readers wait for.
-      for (const subject of SCORES_STREAM_SUBJECTS) nats.subscribe(subject, { callback: () => feeding.hint() });
+      // What another replica wrote, this one's readers wait for; and whichever relay is free takes it.
+      nats.subscribe(SUBJECTS.scoresAppended.subject, { callback: look });
       sweepers.forEach((each) => each.start());
     },
     stop: async (): Promise<void> => {
-      feed.close();
-      draws.close();
+      [feed, draws, signing.files].forEach((readers) => readers.close());
       await Promise.all(sweepers.map((each) => each.stop()));
     },
   };
+}
+
+/** One sweep of the relay into the account SCORES. */
+function runOf({ link }: ScoresDoor, db: Connections['db'], metrics: Metrics, log: Logger): () => Promise<boolean> {
+  const relay = new ScoreRelay({ store: new RelayStore(db), link, log, onAmnesia: amnesiaCounter(metrics) });
+  return () => relay.run();
 }
 
 function amnesiaCounter(metrics: Metrics): () => void {

@@ -5,6 +5,7 @@ import { connectRedis } from '@studio/shared/platform/redis';
 import { assemble } from './assembly';
 import type { RegistryEnv } from './env';
 import { openDoors } from './registry.module';
+import { openScoresDoor } from './scores-door';
 
 export interface RunningRegistry {
   url: string;
@@ -18,13 +19,15 @@ export interface RunningRegistry {
  * @param signal gives up waiting for the database.
  */
 export async function boot(env: RegistryEnv, log: Logger, signal?: AbortSignal): Promise<RunningRegistry> {
+  // First, because a file that is missing is not cured by waiting.
+  const door = await openScoresDoor(env, log);
   const db = await connectDataSource(
     { url: env.POSTGRES_URL, name: 'registry', onError: (err) => log.warn({ err }, 'database connection lost') },
     signal,
   );
   const redis = connectRedis(env.REDIS_URL, 'registry', log);
   const nats = await connectNats(env.NATS_URL, 'registry', log);
-  const registry = assemble(env, { db, nats, redis }, log);
+  const registry = assemble(env, { db, nats, redis, door }, log);
   const doors = await openDoors(registry, env, log);
   registry.start();
   return {
@@ -36,6 +39,7 @@ export async function boot(env: RegistryEnv, log: Logger, signal?: AbortSignal):
       await doors.close();
       await registry.end();
       await nats.close();
+      await door?.link.close();
       redis.disconnect();
       await db.destroy();
     },

@@ -1,6 +1,7 @@
 import { ValidateIf } from 'class-validator';
 import {
   ChoiceVar,
+  DurationVar,
   FlagVar,
   IntegerVar,
   NotInProduction,
@@ -15,6 +16,9 @@ import {
 /** Needed only with this source of the metagraph; the variable is not looked at otherwise. */
 const With = (source: RegistryEnv['METAGRAPH']): PropertyDecorator =>
   ValidateIf(({ METAGRAPH }: RegistryEnv) => METAGRAPH === source);
+
+/** Needed only with a NATS for validators. */
+const WithScores = ValidateIf(({ SCORES_NATS_URL }: RegistryEnv) => SCORES_NATS_URL !== undefined);
 
 export class RegistryEnv extends ProcessEnv {
   @UrlVar(['postgres', 'postgresql'])
@@ -88,6 +92,34 @@ export class RegistryEnv extends ProcessEnv {
   /** Believe a metagraph that has lost more than half of its members, once: the next reading is judged as ever. */
   @FlagVar()
   METAGRAPH_ACCEPT_LOSS = false;
+
+  /**
+   * The NATS that validators listen to, in operator mode, with an account for nothing but the stream SCORES. Never the
+   * services' own. Without it everybody reads the log over HTTP.
+   */
+  @OptionalVar()
+  @UrlVar(['nats', 'tls'])
+  SCORES_NATS_URL?: string;
+
+  /** Where validators reach it, when that is another address. */
+  @OptionalVar()
+  @UrlVar(['nats', 'tls'])
+  SCORES_NATS_PUBLIC_URL?: string;
+
+  @WithScores
+  @TextVar({ what: 'a file with the credentials of the account', example: '/etc/studio/registry.creds' })
+  SCORES_NATS_CREDS?: string;
+
+  @WithScores
+  @TextVar({ what: 'a file with the seed of its scoped signing key', example: '/etc/studio/validators.seed' })
+  SCORES_NATS_SIGNING_KEY?: string;
+
+  /**
+   * How long a validator listens before it has to sign again: whoever leaves the metagraph hears of the scores for so long
+   * at most. Ten minutes are 150 requests a minute from 1,000 validators, which ask anew after two thirds.
+   */
+  @DurationVar({ minMs: 2_000, maxMs: 3_600_000 })
+  SCORES_SESSION = 600_000;
 
   get trustedHotkeys(): string[] {
     return (this.TRUSTED_HOTKEYS ?? '')

@@ -12,7 +12,7 @@ import { sha256Hex } from '@studio/shared/protocol/canonical';
 import { hotkeyFromSeed, type Hotkey } from '@studio/shared/protocol/hotkey';
 import { signRequest } from '@studio/shared/protocol/signatures';
 import { AuditorSide, restorationOf, reversalOf, someAward } from '@studio/shared/testing/auditor-side';
-import { openTestNats, type TestNats } from '@studio/shared/testing/nats';
+import { openTestNats, openTestScores, type TestNats, type TestScores } from '@studio/shared/testing/nats';
 import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
 import { openTestRedis, type TestRedis } from '@studio/shared/testing/redis';
 import { boot, type RunningRegistry } from './boot';
@@ -24,6 +24,7 @@ const log = createLogger({ name: 'registry', level: 'silent', format: 'line' });
 
 let database: TestDatabase;
 let nats: TestNats;
+let scores: TestScores;
 let redis: TestRedis;
 let auditor: AuditorSide;
 let owner: Pool;
@@ -41,12 +42,18 @@ const start = (): Promise<RunningRegistry> =>
       ADMIN_KEY,
       ORCHESTRATOR_SEED: '11'.repeat(32),
       TRUSTED_HOTKEYS: REFERENCE.address,
+      ...scores.env,
     }),
     log,
   );
 
 beforeAll(async () => {
-  [database, nats, redis] = await Promise.all([createDatabase(), openTestNats(), openTestRedis()]);
+  [database, nats, scores, redis] = await Promise.all([
+    createDatabase(),
+    openTestNats(),
+    openTestScores(),
+    openTestRedis(),
+  ]);
   auditor = new AuditorSide(database);
   owner = new Pool({ connectionString: database.urls.owner, max: 2 });
   // The database goes before the pool does.
@@ -57,7 +64,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all([registry.close(), replica.close()]);
   await Promise.all([auditor.close(), owner.end()]);
-  await Promise.all([database.drop(), nats.close(), redis.close()]);
+  await Promise.all([database.drop(), nats.close(), scores.close(), redis.close()]);
 });
 
 /** Polls, because what is awaited is another process's sweep; the test's own timeout is the bound. */
@@ -102,7 +109,7 @@ async function allEvents(): Promise<ScoreEvent[]> {
 
 /** Every message of the stream up to `last`, once it has that many. */
 async function streamed(last: number): Promise<ScoreEvent[]> {
-  const manager = await nats.connection.jetstreamManager();
+  const manager = await scores.connection.jetstreamManager();
   await until(async () => {
     const info = await manager.streams.info(SCORES_STREAM).catch(() => undefined);
     return (info?.state.last_seq ?? 0) >= last;
@@ -212,7 +219,7 @@ describe('score events', () => {
   it('are published again when the broker has lost the stream', async () => {
     const events = await allEvents();
     await streamed(events.length);
-    await (await nats.connection.jetstreamManager()).streams.delete(SCORES_STREAM);
+    await (await scores.connection.jetstreamManager()).streams.delete(SCORES_STREAM);
     expect(await streamed(events.length)).toEqual(events);
     const figures = await (await fetch(`${registry.url}/metrics`)).text();
     const others = await (await fetch(`${replica.url}/metrics`)).text();
@@ -221,10 +228,10 @@ describe('score events', () => {
 
   it('replace a stream that is a copy of some other log', async () => {
     const events = await allEvents();
-    const manager = await nats.connection.jetstreamManager();
+    const manager = await scores.connection.jetstreamManager();
     await streamed(events.length);
     // The next look at the stream finds a tail that is not ours.
-    await nats.connection.jetstream().publish('scores.1.stranger', JSON.stringify({ seq: events.length + 1 }));
+    await scores.connection.jetstream().publish('scores.1.stranger', JSON.stringify({ seq: events.length + 1 }));
     await until(async () => {
       // For a moment there is none.
       const info = await manager.streams.info(SCORES_STREAM).catch(() => undefined);

@@ -17,6 +17,8 @@ import { DrawExport } from './draw-export';
 import { EpochKeeper } from './epoch-keeper';
 import { EpochStore } from './epoch.store';
 import { ContractPipe, ErrorsFilter } from './errors.filter';
+import { ExportFiles } from './export-files';
+import { ExportController } from './export.controller';
 import { FairnessBoard } from './fairness-board';
 import { FairnessController } from './fairness.controller';
 import { LedgerConsumer } from './ledger.consumer';
@@ -31,6 +33,8 @@ import { ScoreFeed } from './score-feed';
 import { ScoreStore } from './score.store';
 import { SnapshotStore } from './snapshot.store';
 import { ADMIN_KEY, HINT, IDENTITY, NEWS } from './tokens';
+import { ValidatorSessions } from './validator-session';
+import { ValidatorSessionController } from './validator-session.controller';
 import { ValidatorController } from './validator.controller';
 
 /** A registration with its sixteen offers is below 4 KiB. */
@@ -47,7 +51,9 @@ export class RegistryModule {
       controllers: [
         MinerController,
         FairnessController,
+        ExportController,
         ValidatorController,
+        ValidatorSessionController,
         DippyScoresController,
         MinersConsumer,
         LedgerConsumer,
@@ -64,8 +70,10 @@ export class RegistryModule {
         { provide: ScoreStore, useValue: registry.scores },
         { provide: ScoreBoards, useValue: registry.boards },
         { provide: DippyScoreBoard, useValue: registry.dippyBoard },
+        { provide: ValidatorSessions, useValue: registry.sessions },
         { provide: ScoreFeed, useValue: registry.feed },
         { provide: DrawExport, useValue: registry.draws },
+        { provide: ExportFiles, useValue: registry.exports },
         { provide: IDENTITY, useValue: registry.identity },
         { provide: HINT, useValue: registry.hint },
         { provide: NEWS, useValue: registry.news },

@@ -24,7 +24,8 @@ const DUPLICATE_WINDOW_MS = 120_000;
 
 export interface ScoreRelayOptions {
   store: RelayStore;
-  nats: NatsConnection;
+  /** The connection to the account SCORES. */
+  link: { get(): Promise<NatsConnection> };
   log: Pick<Logger, 'info' | 'warn'>;
   /** Told when the broker had lost what it once acknowledged. */
   onAmnesia?: () => void;
@@ -45,14 +46,16 @@ export class ScoreRelay {
 
   /** One sweep. @returns true when more events wait. */
   async run(): Promise<boolean> {
-    return (await this.options.store.exclusively((log) => this.relay(log))) ?? false;
+    // Before the lock is taken: a replica that cannot reach the broker may not keep it from one that can.
+    const nats = await this.options.link.get();
+    return (await this.options.store.exclusively((log) => this.relay(nats, log))) ?? false;
   }
 
-  private async relay(log: RelayLog): Promise<boolean> {
-    const manager = await this.options.nats.jetstreamManager({ checkAPI: false });
+  private async relay(nats: NatsConnection, log: RelayLog): Promise<boolean> {
+    const manager = await nats.jetstreamManager({ checkAPI: false });
     const from = await this.streamEnd(manager, log);
     const events = await log.events(from, BATCH);
-    await publishAll(this.options.nats.jetstream({ timeout: PUBLISH_TIMEOUT_MS }), events);
+    await publishAll(nats.jetstream({ timeout: PUBLISH_TIMEOUT_MS }), events);
     const end = events.at(-1)?.seq ?? from;
     this.left = end;
     if (end !== log.publishedSeq) await log.markPublished(end);

@@ -18,6 +18,7 @@ export interface LauncherOptions {
   registryPort?: number;
   postgresPort?: number;
   natsPort?: number;
+  scoresPort?: number;
   redisPort?: number;
 }
 
@@ -42,6 +43,7 @@ export function parseOptions(argv: readonly string[], root: string): LauncherOpt
     .option('--registry-port <port>', 'port of the registry', port)
     .option('--postgres-port <port>', 'port of Postgres', port)
     .option('--nats-port <port>', 'port of NATS', port)
+    .option('--scores-port <port>', 'port of the NATS for validators', port)
     .option('--redis-port <port>', 'port of Redis', port)
     .allowExcessArguments(false);
   return command.parse(argv, { from: 'user' }).opts<LauncherOptions>();

@@ -11,7 +11,7 @@ import { JOB_KINDS } from '@studio/shared/domain/task-kinds';
 import { completePolicy, type Policy } from '@studio/shared/domain/policy';
 import { Unreadable } from './unreadable';
 
-type Unknown<T> = { [K in keyof T]?: unknown };
+export type Unknown<T> = { [K in keyof T]?: unknown };
 
 /** @param from where it was read, for the message. */
 export function readHeader(line: string, from: string): DrawExportHeader {
@@ -44,13 +44,13 @@ function parse<T>(line: string): Unknown<T> | undefined {
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
 const JOB_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-const isObject = (value: unknown): value is object =>
+export const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const isText = (value: unknown, form: RegExp): boolean => typeof value === 'string' && form.test(value);
 const isNumber = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value);
 const isOneOf = (value: unknown, of: readonly unknown[]): boolean => of.includes(value);
 
-function isHeader({ epoch, commitment, secret, policy, rows, rewrites }: Unknown<DrawExportHeader>): boolean {
+export function isHeader({ epoch, commitment, secret, policy, rows, rewrites }: Unknown<DrawExportHeader>): boolean {
   return (
     Number.isSafeInteger(epoch) &&
     Number.isSafeInteger(rows) &&
@@ -67,14 +67,14 @@ function isRewrite({ hotkey, at }: Unknown<RecordRewrite>): boolean {
 }
 
 /** The figures that draws depend on. */
-function isPolicy(policy: unknown): boolean {
+export function isPolicy(policy: unknown): boolean {
   if (!isObject(policy) || !isObject((policy as Unknown<Policy>).audit)) return false;
   const { version, audit } = completePolicy(policy as Policy);
   const { probationJobs, baseRate, trustedRate, trustedWilson, wilsonZ, floorPerEpoch } = audit;
   return [version, probationJobs, baseRate, trustedRate, trustedWilson, wilsonZ, floorPerEpoch].every(isNumber);
 }
 
-function isRow(row: Unknown<DrawExportRow>): boolean {
+export function isRow(row: Unknown<DrawExportRow>): boolean {
   return (
     isText(row.job_id, JOB_ID) &&
     typeof row.hotkey === 'string' &&

@@ -12,6 +12,8 @@ export interface OpenedExport {
 /** Longest silence of a registry that is sending: it reads the next thousand rows in milliseconds. */
 const SILENCE_MS = 30_000;
 
+const NO_DRAWS = 'it is no registry that publishes draws; give another with --registry';
+
 /** A header names every rewritten record of its epoch; a row has some 500 characters. */
 const LONGEST_LINE = 16 * 1_024 * 1_024;
 
@@ -117,7 +119,8 @@ function isWhole(line: string): boolean {
   }
 }
 
-async function* bodyOf(url: string): AsyncGenerator<Uint8Array> {
+/** @param otherwise what to say of a server that answers, but not as a registry does. */
+export async function* bodyOf(url: string, otherwise = NO_DRAWS): AsyncGenerator<Uint8Array> {
   const silence = new AbortController();
   const timer = setTimeout(() => silence.abort(new Error(`nothing came for ${SILENCE_MS / 1_000} s`)), SILENCE_MS);
   try {
@@ -126,7 +129,7 @@ async function* bodyOf(url: string): AsyncGenerator<Uint8Array> {
         `${url} does not answer (${causeOf(error)}): see that the registry runs, or give another with --registry`,
       );
     });
-    if (!reply.ok) throw new Unreadable(refusal(url, reply.status, await reply.text()));
+    if (!reply.ok) throw new Unreadable(refusal(url, reply.status, await reply.text(), otherwise));
     for await (const chunk of (reply.body ?? []) as AsyncIterable<Uint8Array>) {
       timer.refresh();
       yield chunk;
@@ -143,12 +146,12 @@ export function causeOf(error: Error): string {
 }
 
 /** In the registry's own words, which name the remedy. */
-function refusal(url: string, status: number, text: string): string {
+function refusal(url: string, status: number, text: string, otherwise: string): string {
   try {
     const { error } = JSON.parse(text) as { error?: { code?: string; message?: string } };
     if (error?.message) return `the registry answers ${status} ${error.code ?? ''}: ${error.message}`;
   } catch {
     // Not ours.
   }
-  return `${url} answers ${status}: it is no registry that publishes draws; give another with --registry`;
+  return `${url} answers ${status}: ${otherwise}`;
 }

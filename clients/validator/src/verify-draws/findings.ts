@@ -17,8 +17,8 @@ export const CHECKS = {
 
 export type CheckName = keyof typeof CHECKS;
 
-export interface Check {
-  name: CheckName;
+export interface Check<Name extends string = CheckName> {
+  name: Name;
   /** Things that were looked at. */
   looked: number;
   failures: number;
@@ -33,39 +33,50 @@ export interface Check {
 /** A report names this many failures of each check; one is enough to refuse. */
 const NAMED = 5;
 
-export class Findings {
-  private readonly checks = new Map<CheckName, Check>();
+export class Findings<Name extends string = CheckName> {
+  /** Begins every problem from now on: where it is. */
+  place = '';
+  private readonly checks: Map<Name, Check<Name>>;
 
-  constructor() {
-    for (const name of Object.keys(CHECKS) as CheckName[])
-      this.checks.set(name, { name, looked: 0, failures: 0, first: [] });
+  /** @param checks what is checked, in the order of the report. */
+  constructor(checks: Record<Name, string> = CHECKS as Record<string, string>) {
+    const names = Object.keys(checks) as Name[];
+    this.checks = new Map(names.map((name) => [name, { name, looked: 0, failures: 0, first: [] }]));
   }
 
   /** One thing was looked at, and this is what is wrong with it: nothing, when every entry is false. */
-  look(name: CheckName, ...problems: readonly (string | false | undefined)[]): void {
+  look(name: Name, ...problems: readonly (string | false | undefined)[]): void {
     this.of(name).looked += 1;
     for (const problem of problems) if (problem) this.fail(name, problem);
   }
 
-  fail(name: CheckName, problem: string): void {
+  fail(name: Name, problem: string): void {
     const check = this.of(name);
     check.failures += 1;
-    if (check.first.length < NAMED) check.first.push(problem);
+    if (check.first.length < NAMED) check.first.push(this.place + problem);
   }
 
-  skip(name: CheckName, why: string): void {
+  /** What another report found, as part of one check of this one. */
+  takeOver(name: Name, { looked, failures, first }: Check<string>): void {
+    const check = this.of(name);
+    check.looked += looked;
+    check.failures += failures;
+    check.first.push(...first.slice(0, NAMED - check.first.length));
+  }
+
+  skip(name: Name, why: string): void {
     this.of(name).skipped = why;
   }
 
-  note(name: CheckName, text: string): void {
+  note(name: Name, text: string): void {
     this.of(name).note = text;
   }
 
-  list(): Check[] {
+  list(): Check<Name>[] {
     return [...this.checks.values()];
   }
 
-  private of(name: CheckName): Check {
+  private of(name: Name): Check<Name> {
     const check = this.checks.get(name);
     if (!check) throw new RangeError(`there is no check ${name}`);
     return check;

@@ -1,6 +1,6 @@
 /**
  * Every NATS subject, once. Grammar: `<owner>.<noun>.<verb>` for commands, `<noun>.<past or state>[.<kind>]` for hints,
- * `scores.…` inside the stream SCORES.
+ * `scores.…` inside the stream SCORES and `deliver.…` out of it, in an account of NATS that carries nothing else.
  *
  * Delivery rules: a *command* is request/reply, idempotent, repeated by its sender until answered. A *hint* is core
  * NATS, may be lost, and only says "look in Postgres now"; a sweeper finds what a lost hint would have told.
@@ -87,6 +87,14 @@ export const SUBJECTS = {
     peers: ['registry'],
     payload: '(empty)',
   },
+  /** The log of score events has grown: relays and streams of every replica look. */
+  scoresAppended: {
+    subject: 'registry.scores.appended',
+    form: 'hint',
+    owner: 'registry',
+    peers: ['registry'],
+    payload: '(empty)',
+  },
   scoreEvent: {
     subject: 'scores.*.*',
     form: 'stream',
@@ -101,9 +109,17 @@ export const SUBJECTS = {
     peers: ['validator'],
     payload: 'ScoreEvent of type snapshot',
   },
+  /** From a validator's own consumer: SCORES from where it asked for, and idle heartbeats. */
+  scoreDelivery: {
+    subject: 'deliver.*',
+    form: 'stream',
+    owner: 'registry',
+    peers: ['validator'],
+    payload: 'ScoreEvent',
+  },
 } as const satisfies Record<string, SubjectRule>;
 
-/** The JetStream stream that validators replay. */
+/** The JetStream stream that validators listen to. */
 export const SCORES_STREAM = 'SCORES';
 export const SCORES_STREAM_SUBJECTS = ['scores.>'];
 
@@ -111,3 +127,5 @@ export const jobReadySubject = (kind: JobKind): string => `jobs.ready.${kind}`;
 /** `scores.<epoch>.<hotkey>`: an SS58 hotkey has no dots, so it is one token. */
 export const scoreEventSubject = (epoch: number, hotkey: string): string => `scores.${epoch}.${hotkey}`;
 export const snapshotEventSubject = (epoch: number): string => `scores.snapshot.${epoch}`;
+/** All that a validator may listen to; `{{name()}}` where the server puts the name in. */
+export const scoresDeliverSubject = (validator: string): string => `deliver.${validator}`;

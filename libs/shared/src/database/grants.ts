@@ -49,6 +49,7 @@ export const TABLE_RULES: Record<string, TableRule> = {
   ledger: { writer: 'studio_registry', mode: 'append' },
   snapshots: { writer: 'studio_registry', mode: 'append' },
   score_relay: { writer: 'studio_registry', mode: 'edit' },
+  exports: { writer: 'studio_registry', mode: 'append' },
 };
 
 /** Longest a statement or an idle transaction of a service may last; the auditor's overlap relies on it (draw intake). */

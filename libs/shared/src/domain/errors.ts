@@ -14,6 +14,7 @@ export const ERRORS = {
   FORBIDDEN: { status: 403, title: 'This key may not do that' },
   SIGNATURE_REFUSED: { status: 401, title: 'The hotkey signature is missing, stale, replayed or wrong' },
   NOT_A_MEMBER: { status: 403, title: 'The hotkey is not in the metagraph of this subnet' },
+  TOO_MANY_REQUESTS: { status: 429, title: 'Asked more often than is allowed' },
   URL_EXPIRED: { status: 403, title: 'The signed URL is wrong or has expired' },
   NOT_FOUND: { status: 404, title: 'No such thing, or not yours' },
   NOT_FINISHED: { status: 409, title: 'The job, or the epoch, is not finished' },

@@ -39,7 +39,8 @@ export async function connectNats(
   return connection;
 }
 
-async function reportStatus(connection: NatsConnection, log: Pick<Logger, 'warn' | 'info'>): Promise<void> {
+/** Logs every change until the connection is closed. */
+export async function reportStatus(connection: NatsConnection, log: Pick<Logger, 'warn' | 'info'>): Promise<void> {
   for await (const { type, data } of connection.status()) {
     if (type === Events.Disconnect || type === Events.Error) log.warn({ type, data }, 'nats connection lost');
     else if (type === Events.Reconnect) log.info({ type }, 'nats connection is back');

@@ -14,6 +14,17 @@ export function testServerUrls(): TestServerUrls {
   };
 }
 
+/** The NATS for validators of this worker, and where the files of its account lie. */
+export interface TestScoresServer {
+  url: string;
+  files: { registryCreds: string; signingKey: string; accountSeed: string };
+}
+
+export function testScoresServer(): TestScoresServer {
+  const files = JSON.parse(required(`TEST_SCORES_FILES_${testWorker()}`)) as TestScoresServer['files'];
+  return { url: required(`TEST_SCORES_URL_${testWorker()}`), files };
+}
+
 /** Jest's number of this worker, from 1: files of one worker run one after another. */
 export function testWorker(): number {
   return Number(process.env.JEST_WORKER_ID ?? 1);

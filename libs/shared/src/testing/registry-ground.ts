@@ -7,7 +7,7 @@ import { signEpistula, type SignedForm } from '../protocol/epistula';
 import { hotkeyFromSeed, type Hotkey } from '../protocol/hotkey';
 import { signRequest } from '../protocol/signatures';
 import { AuditorSide } from './auditor-side';
-import { openTestNats, type TestNats } from './nats';
+import { openTestNats, openTestScores, type TestNats, type TestScores } from './nats';
 import { createDatabase, type TestDatabase } from './postgres';
 import { openTestRedis, type TestRedis } from './redis';
 
@@ -37,6 +37,7 @@ export class RegistryGround {
   private constructor(
     readonly database: TestDatabase,
     readonly nats: TestNats,
+    readonly scores: TestScores,
     readonly redis: TestRedis,
     readonly auditor: AuditorSide,
     /** Superuser: rows that other services would write. */
@@ -48,11 +49,16 @@ export class RegistryGround {
 
   /** @param ask the test's `fetch`: libraries have none of their own. */
   static async open(ask: typeof fetch): Promise<RegistryGround> {
-    const [database, nats, redis] = await Promise.all([createDatabase(), openTestNats(), openTestRedis()]);
+    const [database, nats, scores, redis] = await Promise.all([
+      createDatabase(),
+      openTestNats(),
+      openTestScores(),
+      openTestRedis(),
+    ]);
     const owner = new Pool({ connectionString: database.urls.owner, max: 2 });
     // The database goes before the pool does.
     owner.on('error', () => undefined);
-    return new RegistryGround(database, nats, redis, new AuditorSide(database), owner, ask);
+    return new RegistryGround(database, nats, scores, redis, new AuditorSide(database), owner, ask);
   }
 
   /** Variables for RegistryEnv. */
@@ -65,6 +71,7 @@ export class RegistryGround {
       ADMIN_PORT: '0',
       ADMIN_KEY,
       ORCHESTRATOR_SEED: this.seed,
+      ...this.scores.env,
       ...more,
     };
   }
@@ -93,7 +100,7 @@ export class RegistryGround {
 
   async close(): Promise<void> {
     await Promise.all([this.auditor.close(), this.owner.end()]);
-    await Promise.all([this.database.drop(), this.nats.close(), this.redis.close()]);
+    await Promise.all([this.database.drop(), this.nats.close(), this.scores.close(), this.redis.close()]);
   }
 }
 

@@ -1,14 +1,15 @@
 /** Reads, from outside the services, what the invariants are checked against: Postgres, the stream, HTTP, Redis, files. */
 import { existsSync, readFileSync } from 'node:fs';
 import Redis from 'ioredis';
-import { connect, consumerOpts } from 'nats';
+import { connect, consumerOpts, credsAuthenticator } from 'nats';
 import { Client } from 'pg';
 import type { ScoreBoard, ScoreEvent, Snapshot } from '@studio/shared/contract/scores';
 import { SCORES_STREAM } from '@studio/shared/contract/subjects';
 import type { LedgerEntryType } from '@studio/shared/domain/score-window';
-import { weightsFile } from '../system/processes';
+import { weightsFile, type Endpoints } from '../system/processes';
 import type { System } from '../system/start-system';
 import type { OperatorClient } from './operator-client';
+import { verifiedExport, type VerifiedExport } from './signed-export';
 
 export interface JobRow {
   id: string;
@@ -60,6 +61,7 @@ export interface Evidence {
   served: ScoreBoard;
   cached: Map<string, string>;
   weights: ValidatorWeights | null;
+  exported: VerifiedExport;
 }
 
 export interface ValidatorWeights {
@@ -73,7 +75,7 @@ export async function gatherEvidence(
   system: System,
   operator: OperatorClient,
   jobIds: readonly string[],
-  { policy }: Snapshot,
+  { epoch, policy }: Snapshot,
 ): Promise<Evidence> {
   const served = await operator.scores();
   const lastSeq = served.last_seq;
@@ -91,10 +93,11 @@ export async function gatherEvidence(
       draws: await rows<DrawRow>('SELECT job_id, epoch, u, q, drawn FROM studio.draws WHERE u IS NOT NULL'),
       trustedPoints: (await rows<{ sum: string }>(TRUSTED_POINTS))[0]!.sum,
       httpEvents: await allHttpEvents(operator, lastSeq),
-      streamEvents: await allStreamEvents(system.endpoints.nats, lastSeq),
+      streamEvents: await allStreamEvents(system.endpoints.scores, lastSeq),
       served,
       cached: await cachedScores(system.endpoints.redis, `scores:${policy.version}:${served.epoch}`),
       weights: readWeights(weightsFile(system.places)),
+      exported: await verifiedExport(system, epoch),
     };
   } finally {
     await client.end();
@@ -128,9 +131,10 @@ async function allHttpEvents(operator: OperatorClient, lastSeq: number): Promise
   }
 }
 
-/** Everything the stream holds, read as a validator would from its beginning. */
-async function allStreamEvents(natsUrl: string, lastSeq: number): Promise<ScoreEvent[]> {
-  const connection = await connect({ servers: natsUrl });
+/** Everything the stream holds, from its beginning, read with the registry's credentials. */
+async function allStreamEvents({ url, files }: Endpoints['scores'], lastSeq: number): Promise<ScoreEvent[]> {
+  const authenticator = credsAuthenticator(readFileSync(files.registryCreds));
+  const connection = await connect({ servers: url, authenticator });
   try {
     const options = consumerOpts().orderedConsumer().deliverAll().bindStream(SCORES_STREAM);
     const subscription = await connection.jetstream().subscribe('scores.>', options);

@@ -55,6 +55,7 @@ export function checkInvariants(c: Case): Record<string, boolean> {
     ),
     dishonestMinerLeftWithNothing: c.dishonest.points === '0' && c.dishonest.u16 === 0,
     trustedReferenceIsUnpaid: evidence.trustedPoints === '0',
+    exportOfTheEpochVerifies: evidence.exported.report.ok && evidence.exported.report.name === String(snapshot.epoch),
   };
 }
 

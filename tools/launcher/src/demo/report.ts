@@ -63,7 +63,7 @@ export async function composeReport(
   return {
     psnrDb: round(outcome.psnrDb),
     largePsnrDb: round(outcome.largePsnrDb),
-    files: [...jobs.flatMap(({ files }) => files), weightsFile(system.places)],
+    files: [...jobs.flatMap(({ files }) => files), weightsFile(system.places), evidence.exported.path],
     jobs: jobs.map((job) => jobLine(job, outcome, system.names)),
     miners,
     verdicts: { valid: of('valid'), invalid: of('invalid'), inconclusive: of('inconclusive') },
@@ -156,6 +156,7 @@ function filesText(overview: string, options: LauncherOptions, system: System): 
     `images                   ${shown(join(options.outDir, 'images'))}/`,
     `LoRAs (.safetensors)     ${shown(join(options.outDir, 'loras'))}/`,
     `the validator's weights  ${shown(weightsFile(system.places))}`,
+    `scores, signed           ${shown(join(options.outDir, 'scores'))}/`,
     `logs                     ${shown(system.supervisor.logDir)}/`,
   ].join('\n');
 }

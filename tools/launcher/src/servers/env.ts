@@ -26,4 +26,9 @@ export function setTestServerUrl(name: ServerName, url: string, worker?: number)
   process.env[worker === undefined ? variableOf(name) : `${variableOf(name)}_${worker}`] = url;
 }
 
+/** Tells the tests of one worker the files of the account of its NATS for validators. */
+export function setTestScoresFiles(files: object, worker: number): void {
+  process.env[`TEST_SCORES_FILES_${worker}`] = JSON.stringify(files);
+}
+
 const variableOf = (name: ServerName): string => `TEST_${name.toUpperCase()}_URL`;

@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect } from 'nats';
+import { connect, type Authenticator } from 'nats';
 import { binaryFromDebian, type DebianPackages } from './debian-packages';
 import { startOnPort } from './free-port';
-import { foreignServer, type ProgressLog, type RunningServer } from './running-server';
+import { foreignServer, type ProgressLog, type RunningServer, type ServerName } from './running-server';
 import { atLeast, binariesOnPath, compareVersions, resolveBinary, type ServerBinary } from './server-binary';
 import { ServerError } from './server-error';
 import { runServer } from './server-process';
@@ -17,7 +17,7 @@ const SYNC_INTERVAL_SINCE = '2.10';
 
 const USUAL_PLACES = ['/usr/sbin', '/usr/local/bin', '/opt/homebrew/bin'];
 
-const STOP_STEPS: StopStep[] = [
+export const STOP_STEPS: StopStep[] = [
   { signal: 'SIGTERM', graceMs: 5_000 },
   { signal: 'SIGKILL', graceMs: 5_000 },
 ];
@@ -43,9 +43,7 @@ export async function startNats(options: NatsOptions): Promise<RunningServer> {
   const { storeDir, cacheDir, log } = options;
   mkdirSync(storeDir, { recursive: true });
   await endOrphan('nats', storeDir, STOP_STEPS, log);
-  const debian: DebianPackages = { packages: ['nats-server'], program: 'usr/sbin/nats-server' };
-  const finders = [binariesOnPath('nats-server', USUAL_PLACES), binaryFromDebian(debian, cacheDir, log)];
-  const binary = await resolveBinary('nats', finders, atLeast(MINIMUM));
+  const binary = await natsBinary('nats', cacheDir, log);
   return startOnPort('nats', options.port, (port) => {
     const url = `nats://127.0.0.1:${port}`;
     const config = join(storeDir, 'nats.conf');
@@ -63,6 +61,12 @@ export async function startNats(options: NatsOptions): Promise<RunningServer> {
   });
 }
 
+export function natsBinary(name: ServerName, cacheDir: string, log: ProgressLog): Promise<ServerBinary> {
+  const debian: DebianPackages = { packages: ['nats-server'], program: 'usr/sbin/nats-server' };
+  const finders = [binariesOnPath('nats-server', USUAL_PLACES), binaryFromDebian(debian, cacheDir, log)];
+  return resolveBinary(name, finders, atLeast(MINIMUM));
+}
+
 async function existingNats(url: string): Promise<RunningServer> {
   try {
     return foreignServer('nats', url, await serverVersion(url));
@@ -76,8 +80,9 @@ async function existingNats(url: string): Promise<RunningServer> {
   }
 }
 
-async function serverVersion(url: string): Promise<string> {
-  const connection = await connect({ servers: url, reconnect: false, timeout: 5_000 });
+/** @throws Error when no server with JetStream answers, or refuses the credentials. */
+export async function serverVersion(url: string, authenticator?: Authenticator): Promise<string> {
+  const connection = await connect({ servers: url, reconnect: false, timeout: 5_000, authenticator });
   try {
     if (!connection.info?.jetstream) throw new Error('JetStream is off');
     return connection.info.version;
@@ -86,7 +91,7 @@ async function serverVersion(url: string): Promise<string> {
   }
 }
 
-function natsConfig(binary: ServerBinary, storeDir: string, port: number): string {
+export function natsConfig(binary: ServerBinary, storeDir: string, port: number): string {
   const sync = compareVersions(binary.version, SYNC_INTERVAL_SINCE) >= 0 ? '\n  sync_interval: always' : '';
   // JSON strings are valid in this format and quote any path.
   const store = JSON.stringify(join(storeDir, 'jetstream'));

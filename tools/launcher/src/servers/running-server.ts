@@ -1,8 +1,8 @@
 /**
- * What the rest of the launcher knows of a server, however it was come by. Made by postgres.ts, nats.ts and redis.ts;
+ * What the rest of the launcher knows of a server, however it was come by. Made by postgres.ts, nats.ts, scores.ts and redis.ts;
  * used by the supervisor (restarts on `exited`) and by Jest's global setup.
  */
-export type ServerName = 'postgres' | 'nats' | 'redis';
+export type ServerName = 'postgres' | 'nats' | 'scores' | 'redis';
 
 /** Where the server came from: a URL the user gave, a binary of the system, our npm package, or Debian's archive. */
 export type ServerSource = 'environment' | 'path' | 'package' | 'debian';

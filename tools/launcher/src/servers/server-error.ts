@@ -15,7 +15,7 @@ export class ServerError extends Error {
 }
 
 /** Titles for messages and the variable or option that answers for each server. */
-export const SERVERS: Record<ServerName, { title: string; variable: string; debian: string; homebrew: string }> = {
+export const SERVERS: Record<ServerName, { title: string; variable?: string; debian: string; homebrew: string }> = {
   postgres: {
     title: 'PostgreSQL',
     variable: 'STUDIO_POSTGRES_URL',
@@ -23,6 +23,8 @@ export const SERVERS: Record<ServerName, { title: string; variable: string; debi
     homebrew: 'postgresql@17',
   },
   nats: { title: 'NATS', variable: 'STUDIO_NATS_URL', debian: 'nats-server', homebrew: 'nats-server' },
+  // Made with the account that goes with it: nobody else's has one.
+  scores: { title: 'NATS for validators', debian: 'nats-server', homebrew: 'nats-server' },
   redis: { title: 'Redis', variable: 'STUDIO_REDIS_URL', debian: 'redis-server', homebrew: 'redis' },
 };
 
@@ -30,10 +32,10 @@ export function missingServer(name: ServerName, tried: string[], platform: NodeJ
   const { title, variable, debian, homebrew } = SERVERS[name];
   const command = platform === 'darwin' ? `brew install ${homebrew}` : `sudo apt-get install -y ${debian}`;
   const attempts = tried.map((line) => `  - ${line}`).join('\n');
+  const otherwise = variable ? `\nor set ${variable} to the URL of a server that is already running.` : '';
   return new ServerError(
     'missing',
-    `${title} is missing: no server found.\n${attempts}\nInstall it with:  ${command}\n` +
-      `or set ${variable} to the URL of a server that is already running.`,
+    `${title} is missing: no server found.\n${attempts}\nInstall it with:  ${command}${otherwise}`,
   );
 }
 

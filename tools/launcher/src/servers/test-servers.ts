@@ -1,11 +1,13 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cacheDirectory, setTestServerUrl, testServerUrl } from './env';
+import { cacheDirectory, setTestScoresFiles, setTestServerUrl, testServerUrl } from './env';
 import { startNats } from './nats';
 import { startPostgres } from './postgres';
 import { processIdentity } from './process-identity';
 import { startRedis } from './redis';
+import { startScores } from './scores';
+import { scoresAccountFiles } from './scores-account';
 import type { RunningServer } from './running-server';
 import { killOrphan } from './server-record';
 import { removeData } from './unprivileged-user';
@@ -20,7 +22,7 @@ export interface TestServers {
 /**
  * Starts the servers for which no TEST_* URL is set: a developer who keeps servers up between runs sets them.
  * @param root the repository, whose cache holds fetched servers
- * @param workers how many test files run at a time; each has a NATS server for itself
+ * @param workers how many test files run at a time; each has NATS servers for itself
  */
 export async function startTestServers(root: string, workers: number): Promise<TestServers> {
   sweepKilledRuns();
@@ -58,6 +60,11 @@ function missingServers(root: string, dir: string, workers: number): Promise<Run
     for (let worker = 1; worker <= workers; worker += 1) {
       starting.push(announce(startNats({ storeDir: join(dir, `nats-${worker}`), cacheDir, log }), worker));
     }
+  }
+  for (let worker = 1; worker <= workers; worker += 1) {
+    const scoresDir = join(dir, `scores-${worker}`);
+    setTestScoresFiles(scoresAccountFiles(scoresDir), worker);
+    starting.push(announce(startScores({ dir: scoresDir, cacheDir, log }), worker));
   }
   return starting;
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { killOrphan } from '../servers/server-record';
 import { removeData } from '../servers/unprivileged-user';
 
-const SERVER_DIRS = ['postgres', 'nats', 'redis'];
+const SERVER_DIRS = ['postgres', 'nats', 'scores', 'redis'];
 
 /** Removes everything of earlier runs from `dataDir`, servers left over from a killed one included. */
 export async function clearData(dataDir: string, say: (line: string) => void): Promise<void> {

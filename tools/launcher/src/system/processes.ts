@@ -2,6 +2,7 @@
  * Which processes make a system, with what environment. Pure: the ports, secrets and places come in, specs go out.
  */
 import { join } from 'node:path';
+import type { ScoresAccountFiles } from '../servers/scores-account';
 import type { Installation } from './installation';
 import { minerSeed } from './installation';
 import type { ProcessSpec } from './supervisor';
@@ -15,6 +16,8 @@ export interface Places {
 export interface Endpoints {
   postgres: (role: string) => string;
   nats: string;
+  /** The NATS for validators, and the files of its account. */
+  scores: { url: string; files: ScoresAccountFiles };
   redis: string;
   apiPort: number;
   workerPort: number;
@@ -81,6 +84,7 @@ export function serviceSpecs(
         POLICY: 'demo',
         ORCHESTRATOR_SEED: secrets.orchestratorSeed,
         TRUSTED_HOTKEYS: trusted.join(','),
+        ...scoresEnv(endpoints.scores),
       },
     },
     {
@@ -108,6 +112,15 @@ export function serviceSpecs(
   ];
 }
 
+/** What the registry has to know of the NATS for validators. */
+function scoresEnv({ url, files }: Endpoints['scores']): Record<string, string> {
+  return {
+    SCORES_NATS_URL: url,
+    SCORES_NATS_CREDS: files.registryCreds,
+    SCORES_NATS_SIGNING_KEY: files.signingKey,
+  };
+}
+
 export function minerSpec(
   places: Places,
   endpoints: Endpoints,
@@ -133,14 +146,14 @@ export function minerSpec(
   };
 }
 
-export function validatorSpec(places: Places, endpoints: Endpoints): ProcessSpec {
+export function validatorSpec(places: Places, endpoints: Endpoints, secrets: Installation): ProcessSpec {
   return {
     name: 'validator',
     script: main(places, 'clients/validator'),
     args: ['run'],
     env: {
       REGISTRY_URL: registryUrl(endpoints),
-      NATS_URL: endpoints.nats,
+      VALIDATOR_SEED: minerSeed(secrets, 'validator'),
       STATE_DIR: join(places.dataDir, 'validator'),
       OUT_FILE: weightsFile(places),
     },

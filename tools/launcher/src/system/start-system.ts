@@ -10,6 +10,8 @@ import type { LauncherOptions } from '../options';
 import { startNats } from '../servers/nats';
 import { startPostgres } from '../servers/postgres';
 import { startRedis } from '../servers/redis';
+import { startScores } from '../servers/scores';
+import { scoresAccountFiles } from '../servers/scores-account';
 import type { RunningServer } from '../servers/running-server';
 import { createDatabase } from './database';
 import { minerSeed, openInstallation, saveInstallation, type Installation } from './installation';
@@ -62,18 +64,22 @@ export async function startSystem(options: LauncherOptions, root: string, hooks:
   hooks.onSupervisor(supervisor);
 
   const servers = await startServers(options, root, installation, supervisor, hooks.say);
-  const [postgres, nats, redis] = servers as [RunningServer, RunningServer, RunningServer];
+  const [postgres, nats, redis, scores] = servers as [RunningServer, RunningServer, RunningServer, RunningServer];
   const ownerUrl = await createDatabase(postgres.url);
   hooks.say('bringing the schema up to date');
   await migrate(ownerUrl, installation.rolePasswords);
 
-  const endpoints = await chooseEndpoints(options, installation, ownerUrl, nats.url, redis.url);
+  const endpoints = await chooseEndpoints(options, installation, ownerUrl, {
+    nats: nats.url,
+    redis: redis.url,
+    scores: { url: scores.url, files: scoresAccountFiles(scoresDir(options.dataDir)) },
+  });
   saveInstallation(options.dataDir, installation);
   const names = minerNames(installation);
   await startServices(places, endpoints, installation, supervisor, hooks.say);
   const apiKey = await createApiKey(places, endpoints, installation);
   await startMiners(places, endpoints, installation, supervisor, hooks.say);
-  supervisor.run(validatorSpec(places, endpoints));
+  supervisor.run(validatorSpec(places, endpoints, installation));
   return { places, endpoints, installation, supervisor, servers, ownerUrl, apiKey, names };
 }
 
@@ -91,6 +97,7 @@ async function startServers(
     postgres: await choosePort(installation, 'PostgreSQL server', 'postgres-port', options.postgresPort),
     nats: await choosePort(installation, 'NATS server', 'nats-port', options.natsPort),
     redis: await choosePort(installation, 'Redis server', 'redis-port', options.redisPort),
+    scores: await choosePort(installation, 'NATS for validators', 'scores-port', options.scoresPort),
   };
   const log = say;
   const started = [
@@ -103,6 +110,7 @@ async function startServers(
     supervisor.server('redis', () =>
       startRedis({ url: urls.redis, dataDir: join(dataDir, 'redis'), port: ports.redis, cacheDir, log }),
     ),
+    supervisor.server('scores', () => startScores({ dir: scoresDir(dataDir), port: ports.scores, cacheDir, log })),
   ];
   const settled = await Promise.allSettled(started);
   const failed = settled.find((result) => result.status === 'rejected');
@@ -110,12 +118,13 @@ async function startServers(
   return Promise.all(started);
 }
 
+const scoresDir = (dataDir: string): string => join(dataDir, 'scores');
+
 async function chooseEndpoints(
   options: LauncherOptions,
   installation: Installation,
   ownerUrl: string,
-  nats: string,
-  redis: string,
+  servers: Pick<Endpoints, 'nats' | 'redis' | 'scores'>,
 ): Promise<Endpoints> {
   const roleUrl = (role: string): string => {
     const url = new URL(ownerUrl);
@@ -125,8 +134,7 @@ async function chooseEndpoints(
   };
   return {
     postgres: roleUrl,
-    nats,
-    redis,
+    ...servers,
     apiPort: await choosePort(installation, 'API', 'api-port', options.apiPort),
     registryPort: await choosePort(installation, 'registry', 'registry-port', options.registryPort),
     workerPort: await choosePort(installation, 'worker', 'worker-port'),
