@@ -30,7 +30,8 @@ const servers = {
 };
 
 module.exports = {
-  maxWorkers: 2,
+  // One more than the cores of the smallest machine: most of the long tests wait for servers, miners and clocks.
+  maxWorkers: 3,
   // A guard against hangs, not a measure: one fsync on a busy disk took longer than Jest's five seconds.
   testTimeout: 30_000,
   projects: [
