@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { connect, credsAuthenticator } from 'nats';
 import { cacheDirectory } from '@studio/launcher/servers/env';
 import type { RunningServer } from '@studio/launcher/servers/running-server';
@@ -27,11 +28,15 @@ const AWARDS = 500;
 /** Short, so that a test sees several end. */
 const SESSION_S = 3;
 
-jest.setTimeout(60_000);
+const PACE_MS = 20;
+
+jest.setTimeout(120_000);
 
 let ground: RegistryGround;
 let server: RunningServer;
 let registry: RunningRegistry;
+/** Another replica, whose tokens outlast the test: what heals there is not healed by their end. */
+let lasting: RunningRegistry;
 let dir: string;
 
 const startServer = (port?: number): Promise<RunningServer> =>
@@ -42,18 +47,21 @@ beforeAll(async () => {
   [ground, server] = await Promise.all([RegistryGround.open(fetch), startServer()]);
   await ground.auditor.commit(1, 2);
   const files = scoresAccountFiles(dir);
-  const env = ground.env({
-    SCORES_NATS_URL: server.url,
-    SCORES_NATS_CREDS: files.registryCreds,
-    SCORES_NATS_SIGNING_KEY: files.signingKey,
-    SCORES_SESSION: `${SESSION_S}s`,
-  });
-  registry = await boot(loadEnv(RegistryEnv, env), createLogger({ name: 'registry', level: 'silent', format: 'line' }));
+  const log = createLogger({ name: 'registry', level: 'silent', format: 'line' });
+  const start = (more: Record<string, string>): Promise<RunningRegistry> => {
+    const scores = {
+      SCORES_NATS_URL: server.url,
+      SCORES_NATS_CREDS: files.registryCreds,
+      SCORES_NATS_SIGNING_KEY: files.signingKey,
+    };
+    return boot(loadEnv(RegistryEnv, ground.env({ ...scores, ...more })), log);
+  };
+  [registry, lasting] = await Promise.all([start({ SCORES_SESSION: `${SESSION_S}s` }), start({})]);
   await until(async () => (await fetch(`${registry.url}/v1/epochs/current`)).ok);
 });
 
 afterAll(async () => {
-  await registry.close();
+  await Promise.all([registry.close(), lasting.close()]);
   await Promise.all([ground.close(), server.stop()]);
   rmSync(dir, { recursive: true });
 });
@@ -74,15 +82,17 @@ async function award(): Promise<number> {
 class Listener {
   readonly seqs: number[] = [];
   readonly said: string[] = [];
-  readonly live = new LiveFeed({
-    registryUrl: registry.url,
-    hotkey: hotkeyFromSeed(randomBytes(32).toString('hex')),
-    say: (text) => void this.said.push(text),
-  });
+  readonly live: LiveFeed;
   private readonly ending = new AbortController();
   private reading: Promise<void> = Promise.resolve();
 
-  constructor(private readonly heard: (event: ScoreEvent) => void = () => undefined) {}
+  constructor(
+    { url }: RunningRegistry,
+    private readonly heard: (event: ScoreEvent) => void = () => undefined,
+  ) {
+    const hotkey = hotkeyFromSeed(randomBytes(32).toString('hex'));
+    this.live = new LiveFeed({ registryUrl: url, hotkey, say: (text) => void this.said.push(text) });
+  }
 
   async start(seq: number): Promise<this> {
     await this.live.open(seq);
@@ -125,7 +135,7 @@ const upTo = (last: number): number[] => Array.from({ length: last }, (_, index)
 
 it('an award is visible to a validator within a second, 99 times in 100', async () => {
   const arrived = new Map<number, () => void>();
-  const listener = await new Listener(({ seq }) => arrived.get(seq)?.()).start(1);
+  const listener = await new Listener(registry, ({ seq }) => arrived.get(seq)?.()).start(1);
   let last = await award();
   await until(() => Promise.resolve(listener.seqs.includes(last)));
   const took: number[] = [];
@@ -142,13 +152,17 @@ it('an award is visible to a validator within a second, 99 times in 100', async 
 });
 
 it('tokens that end while a validator listens leave no gap', async () => {
-  const listener = await new Listener().start(1);
+  const listener = await new Listener(registry).start(1);
   // By the fourth renewal, every two seconds, at least two connections have come to their end.
   const { done, close } = await sessions(4);
   let over = false;
   void done.then(() => (over = true));
   let last = 0;
-  while (!over) last = await award();
+  // Paced, as an auditor's: on a busy machine a flood would be more than a listener without HTTP can take.
+  while (!over) {
+    last = await award();
+    await pause(PACE_MS);
+  }
   await until(() => Promise.resolve(listener.seqs.includes(last)));
   expect([...new Set(listener.seqs)].sort((a, b) => a - b)).toEqual(upTo(last));
   expect(listener.said).toEqual(['listening to the stream']);
@@ -156,7 +170,7 @@ it('tokens that end while a validator listens leave no gap', async () => {
 });
 
 it('a broker that forgets everything while a validator listens costs it nothing', async () => {
-  const listener = await new Listener().start(1);
+  const listener = await new Listener(lasting).start(1);
   const before = await award();
   await until(() => Promise.resolve(listener.seqs.includes(before)));
   process.kill(server.pid!, 'SIGKILL');

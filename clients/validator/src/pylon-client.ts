@@ -1,3 +1,4 @@
+import { reasonOf } from './request-failure';
 import { MetagraphUnreadable, readMembers, type Members } from './uids';
 
 /** 65,536 neurons of a kilobyte would be this; a subnet of 256 is 200 KiB. */
@@ -103,7 +104,7 @@ export class PylonClient {
       });
       return { status: reply.status, text: await bounded(reply) };
     } catch (error) {
-      throw new PylonAway(`${url} does not answer: ${reason(error)}`, { cause: error });
+      throw new PylonAway(`${url} does not answer: ${reasonOf(error)}`, { cause: error });
     }
   }
 
@@ -134,13 +135,6 @@ function json(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** `fetch failed` alone tells nobody anything: its cause does. */
-function reason(error: unknown): string {
-  const { message, cause } = error as Error;
-  const code = (cause as { code?: unknown } | undefined)?.code;
-  return typeof code === 'string' ? code : message;
 }
 
 async function bounded(reply: Response): Promise<string> {

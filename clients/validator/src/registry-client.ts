@@ -1,6 +1,9 @@
+// For whoever uses this as a library: the contract's classes are decorated.
+import 'reflect-metadata';
 import type { EpochView, ScoreBoard, ScoreEventPage } from '@studio/shared/contract/scores';
 import { SCORE_EVENTS_PAGE } from '@studio/shared/contract/scores';
 import type { Policy } from '@studio/shared/domain/policy';
+import { reasonOf } from './request-failure';
 
 /** A snapshot of ten thousand miners is about 3 MB; the rest is room, not an invitation. */
 const MAX_BODY_BYTES = 64 * 1_024 * 1_024;
@@ -56,7 +59,7 @@ export class RegistryClient {
       reply = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' });
       text = await bounded(reply);
     } catch (error) {
-      throw new RegistryAway(url, (error as Error).message, { cause: error });
+      throw new RegistryAway(url, reasonOf(error), { cause: error });
     }
     if (reply.status === 404) return null;
     if (!reply.ok) throw new RegistryAway(url, `status ${reply.status}`);

@@ -26,7 +26,7 @@ export interface ChainVector {
   values: number[];
   /** In the same order. */
   hotkeys: string[];
-  /** Hotkeys with a weight that are not in the metagraph. */
+  /** Hotkeys that would have a value above 0, but are not in the metagraph. */
   leftOut: string[];
 }
 
@@ -43,7 +43,7 @@ export class MetagraphUnreadable extends Error {
  */
 export function chainVector(shares: readonly Share[], { uids }: Members): ChainVector {
   const present = shares.filter(({ hotkey }) => uids.has(hotkey));
-  const leftOut = shares.filter(({ hotkey, share }) => share > 0 && !uids.has(hotkey)).map(({ hotkey }) => hotkey);
+  const weighty = chainWeights(shares.map(({ share }) => share)).weights.map(({ index }) => shares[index]!.hotkey);
   const entries = chainWeights(present.map(({ share }) => share)).weights.map(({ index, u16 }) => {
     const { hotkey } = present[index]!;
     return { hotkey, uid: uids.get(hotkey)!, u16 };
@@ -53,7 +53,7 @@ export function chainVector(shares: readonly Share[], { uids }: Members): ChainV
     uids: entries.map(({ uid }) => uid),
     values: entries.map(({ u16 }) => u16),
     hotkeys: entries.map(({ hotkey }) => hotkey),
-    leftOut,
+    leftOut: weighty.filter((hotkey) => !uids.has(hotkey)),
   };
 }
 

@@ -39,6 +39,8 @@ export class WeightsSetter {
   private refusedEpoch: number | null = null;
   private toldSlot: string | null = null;
   private readingUntil = 0;
+  /** The log was read to its end once: what is missing now is missing. */
+  private isRead = false;
   private news = 0;
   private wake: () => void = () => undefined;
 
@@ -76,7 +78,8 @@ export class WeightsSetter {
 
   /** The log has no more: what was offered last is the newest. */
   caughtUp(): void {
-    if (this.readingUntil === 0) return;
+    if (this.isRead && this.readingUntil === 0) return;
+    this.isRead = true;
     this.readingUntil = 0;
     this.wakeUp();
   }
@@ -97,6 +100,7 @@ export class WeightsSetter {
 
   /** The work of one slot. @returns whether its weights are handed over, now or before. */
   async once(signal: AbortSignal): Promise<boolean> {
+    this.isRead = true;
     const act = nextAct(this.situation(), await this.slot(), this.options.clock.now());
     if (act.act === 'hand-over') return this.handOver(act, signal);
     this.explain(act);
@@ -194,7 +198,7 @@ export class WeightsSetter {
     const { say, maxAgeEpochs } = this.options;
     const { good } = this.state;
     const told = `${because} ${good?.epoch ?? '-'} ${because === 'too-old' ? ageEpochs : ''}`;
-    if (told === this.toldSlot) return;
+    if (told === this.toldSlot || (because === 'no-weights' && !this.isRead)) return;
     this.toldSlot = told;
     if (because === 'no-weights') say('there are no weights yet: the first snapshot that checks out brings them');
     if (because === 'too-old') {

@@ -95,7 +95,7 @@ export function runOptions(command: Command): Command {
         .default(0, '1970-01-01T00:00:00Z'),
     )
     .addOption(
-      new Option('--max-age-epochs <n>', 'weights older than this are not handed over again')
+      new Option('--max-age-epochs <n>', 'weights older than this are not handed over again (default: 20, the window)')
         .env('WEIGHTS_MAX_AGE_EPOCHS')
         .argParser(whole(1_000_000, 1)),
     )
