@@ -30,8 +30,7 @@ const servers = {
 };
 
 module.exports = {
-  // One more than the cores of the smallest machine: most of the long tests wait for servers, miners and clocks.
-  maxWorkers: 3,
+  maxWorkers: 2,
   // A guard against hangs, not a measure: one fsync on a busy disk took longer than Jest's five seconds.
   testTimeout: 30_000,
   projects: [
