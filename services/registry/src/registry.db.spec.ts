@@ -107,18 +107,19 @@ async function allEvents(): Promise<ScoreEvent[]> {
   return (await get<ScoreEventPage>('/v1/scores/events')).events;
 }
 
-/** Every message of the stream up to `last`, once it has that many. */
+/** Every message of the stream up to `last`, once it has that many; while it is made anew it may lose them again. */
 async function streamed(last: number): Promise<ScoreEvent[]> {
   const manager = await scores.connection.jetstreamManager();
-  await until(async () => {
-    const info = await manager.streams.info(SCORES_STREAM).catch(() => undefined);
-    return (info?.state.last_seq ?? 0) >= last;
-  });
-  const events: ScoreEvent[] = [];
-  for (let seq = 1; seq <= last; seq += 1) {
-    events.push((await manager.streams.getMessage(SCORES_STREAM, { seq })).json<ScoreEvent>());
-  }
-  return events;
+  const whole = async (): Promise<ScoreEvent[]> => {
+    const { state } = await manager.streams.info(SCORES_STREAM);
+    if (state.last_seq < last) throw new Error(`the stream ends at ${state.last_seq}`);
+    const events: ScoreEvent[] = [];
+    for (let seq = 1; seq <= last; seq += 1) {
+      events.push((await manager.streams.getMessage(SCORES_STREAM, { seq })).json<ScoreEvent>());
+    }
+    return events;
+  };
+  return until(() => whole().catch(() => undefined));
 }
 
 describe('epochs', () => {
