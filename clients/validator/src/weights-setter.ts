@@ -90,11 +90,11 @@ export class WeightsSetter {
       const news = this.news;
       const act = await this.look(signal);
       if (!act || signal.aborted) continue;
-      if (act.act === 'hand-over') await this.handOver(act, signal);
-      else {
-        this.explain(act);
-        await this.pause(act.untilMs - this.options.clock.now(), news, signal);
-      }
+      if (act.act === 'wait') this.explain(act);
+      else await this.handOver(act, signal);
+      const untilMs = act.act === 'wait' ? act.untilMs : 0;
+      // Whatever was decided: never round and round without a pause.
+      await this.pause(Math.max(untilMs - this.options.clock.now(), FIRST_PAUSE_MS), news, signal);
     }
   }
 
@@ -182,7 +182,7 @@ export class WeightsSetter {
   }
 
   private isNewest(good: GoodWeights): boolean {
-    return this.state.good === good && (this.state.emptyEpoch ?? 0) < good.epoch;
+    return this.state.good === good && (this.state.emptyEpoch ?? 0) <= good.epoch;
   }
 
   private again({ epoch, closedMs }: GoodWeights, ageEpochs: number): string {
