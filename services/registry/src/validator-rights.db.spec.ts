@@ -189,11 +189,9 @@ describe('the attack: JetStream answers wherever the question says, and does not
 
   it('deletes the stream with no more than the right to pull, deny_delete and all', async () => {
     const connection = await puller(SCRATCH, 'pulled');
-    const deleted = heard(scores.connection, `$JS.EVENT.ADVISORY.STREAM.DELETED.${SCRATCH}`);
-    await scores.connection.flush();
     connection.publish(pull, question, { reply });
-    await deleted;
-    expect(await exists(SCRATCH)).toBe(false);
+    // Looked at until it is done: an answer that a busy machine is late with is no defence.
+    while (await exists(SCRATCH));
   });
 
   it('comes to nothing from a validator', async () => {
