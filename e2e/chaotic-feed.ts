@@ -1,16 +1,6 @@
 import type { ScoreEvent } from '@studio/shared/contract/scores';
+import { EventQueue } from '@studio/validator/event-queue';
 import type { LiveEvents } from '@studio/validator/score-stream';
-
-/** A number in [0, 1) from a seed (mulberry32): a failure can be played again. */
-export function chance(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** What a broker has: events in order, until it loses them. */
 export class EventStream {
@@ -37,8 +27,7 @@ export class EventStream {
  * network would have it. What a validator makes of it must not depend on any of that.
  */
 export class ChaoticFeed implements LiveEvents {
-  private queue: ScoreEvent[] = [];
-  private wake: () => void = () => undefined;
+  private readonly queue = new EventQueue();
 
   constructor(
     private readonly stream: EventStream,
@@ -57,30 +46,17 @@ export class ChaoticFeed implements LiveEvents {
       if (what < 0.15) continue;
       this.queue.push(event);
       if (what < 0.3) this.queue.push(event);
-      if (what < 0.45) this.queue.sort(() => this.random() - 0.5);
+      if (what < 0.45) this.queue.push(...this.queue.clear().sort(() => this.random() - 0.5));
       if (what > 0.97) this.cut();
     }
-    this.wake();
   }
 
-  async next(withinMs: number, signal: AbortSignal): Promise<ScoreEvent | undefined> {
-    if (this.queue.length === 0 && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        const end = (): void => {
-          clearTimeout(timer);
-          signal.removeEventListener('abort', end);
-          resolve();
-        };
-        const timer = setTimeout(end, withinMs);
-        signal.addEventListener('abort', end);
-        this.wake = end;
-      });
-    }
-    return this.queue.shift();
+  next(withinMs: number, signal: AbortSignal): Promise<ScoreEvent | undefined> {
+    return this.queue.next(withinMs, signal);
   }
 
   cut(): void {
-    this.queue = [];
+    this.queue.clear();
     this.stream.feeds.delete(this);
   }
 }

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { Chance } from '@studio/simulations/chance';
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,7 +25,7 @@ import type { EpochWeights } from '@studio/validator/snapshot-check';
 import { run, runOnce } from '@studio/validator/validator';
 import { WeightsSetter } from '@studio/validator/weights-setter';
 import { PylonTarget } from '@studio/validator/weights-target';
-import { chance, ChaoticFeed, EventStream } from './chaotic-feed';
+import { ChaoticFeed, EventStream } from './chaotic-feed';
 
 const HOTKEYS = ['ada', 'ben', 'cleo', 'dan'];
 const LAST_EPOCH = 30;
@@ -221,7 +222,8 @@ it('validators with different pasts all come to the log of Postgres, whatever th
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 8, maxLength: 25 }), fc.integer(), async (steps, seed) => {
       runs += 1;
-      const random = chance(seed);
+      const dice = new Chance(seed);
+      const random = (): number => dice.next();
       const nameOf = (index: number): string => `${index}-of-run-${runs}`;
       // The last one is away all the while: when it comes, the stream has nothing of what it missed.
       const validators = [stream, stream, stream].map((of, index) => new Validator(nameOf(index), random, of));

@@ -4,6 +4,7 @@ import { connect, ErrorCode, Events, jwtAuthenticator, type Msg, type NatsConnec
 import type { ScoreEvent } from '@studio/shared/contract/scores';
 import type { ValidatorSession } from '@studio/shared/contract/validator-session';
 import type { Hotkey } from '@studio/shared/protocol/hotkey';
+import { EventQueue } from './event-queue';
 import { SessionDoor } from './nats-session';
 
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -55,8 +56,7 @@ export class LiveFeed {
   /** Number of the event that is wanted next. */
   private wanted = 1;
   private said = '';
-  private queue: ScoreEvent[] = [];
-  private wake: () => void = () => undefined;
+  private readonly queue = new EventQueue();
 
   constructor(private readonly options: LiveFeedOptions) {
     this.door = new SessionDoor(options.registryUrl, options.hotkey);
@@ -70,20 +70,8 @@ export class LiveFeed {
   }
 
   /** The next event offered, undefined after a while without one. */
-  async next(withinMs: number, signal: AbortSignal): Promise<ScoreEvent | undefined> {
-    if (this.queue.length === 0 && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        const end = (): void => {
-          clearTimeout(timer);
-          signal.removeEventListener('abort', end);
-          resolve();
-        };
-        const timer = setTimeout(end, withinMs);
-        signal.addEventListener('abort', end);
-        this.wake = end;
-      });
-    }
-    return this.queue.shift();
+  next(withinMs: number, signal: AbortSignal): Promise<ScoreEvent | undefined> {
+    return this.queue.next(withinMs, signal);
   }
 
   async close(): Promise<void> {
@@ -166,12 +154,11 @@ export class LiveFeed {
     try {
       const event = message.json<ScoreEvent>();
       if (event.seq === this.wanted) this.wanted += 1;
-      if (this.queue.length === MAX_QUEUE) this.queue = [];
+      if (this.queue.length === MAX_QUEUE) this.queue.clear();
       this.queue.push(event);
     } catch {
       // Not one of ours; HTTP has what it stood for.
     }
-    this.wake();
   }
 
   /** Once per change: a stream that is away for an hour is one line. */

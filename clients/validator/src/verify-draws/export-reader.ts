@@ -1,6 +1,7 @@
 /** The export of an epoch's draws, from a file or from a registry, read once and line by line. */
 import { createReadStream } from 'node:fs';
 import type { DrawExportHeader, DrawExportRow } from '@studio/shared/contract/draws';
+import { reasonOf } from '../request-failure';
 import { readHeader, readRow } from './export-lines';
 import { Unreadable } from './unreadable';
 
@@ -126,7 +127,7 @@ export async function* bodyOf(url: string, otherwise = NO_DRAWS): AsyncGenerator
   try {
     const reply = await fetch(url, { signal: silence.signal, redirect: 'error' }).catch((error: Error) => {
       throw new Unreadable(
-        `${url} does not answer (${causeOf(error)}): see that the registry runs, or give another with --registry`,
+        `${url} does not answer (${reasonOf(error)}): see that the registry runs, or give another with --registry`,
       );
     });
     if (!reply.ok) throw new Unreadable(refusal(url, reply.status, await reply.text(), otherwise));
@@ -138,11 +139,6 @@ export async function* bodyOf(url: string, otherwise = NO_DRAWS): AsyncGenerator
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** What fetch says is "fetch failed"; why, its cause says. */
-export function causeOf(error: Error): string {
-  return error.cause instanceof Error && error.cause.message !== '' ? error.cause.message : error.message;
 }
 
 /** In the registry's own words, which name the remedy. */
