@@ -86,7 +86,8 @@ export class AuditedEpochs {
       method: 'POST',
       headers: { authorization: `Bearer ${ADMIN_KEY}` },
     });
-    if (!reply.ok) throw new Error(await reply.text());
+    const answer = await reply.text();
+    if (answer !== JSON.stringify({ closing: epoch, open: epoch + 1 })) throw new Error(answer);
     await until(async () => (await this.get(`/v1/exports/epoch/${epoch}/head`)).ok);
   }
 

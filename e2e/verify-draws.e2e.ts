@@ -1,118 +1,40 @@
 /** Real draws, by a real auditor, published by a real registry: whoever verifies them finds them right, and every change wrong. */
-import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { boot as bootAuditor, type RunningAuditor } from '@studio/auditor/boot';
-import { AuditorEnv } from '@studio/auditor/env';
-import { boot as bootRegistry, type RunningRegistry } from '@studio/registry/boot';
-import { RegistryEnv } from '@studio/registry/env';
 import type { DrawExportHeader } from '@studio/shared/contract/draws';
-import { loadEnv } from '@studio/shared/platform/env';
-import { createLogger } from '@studio/shared/platform/logger';
-import { FinishedJobs, imageResult } from '@studio/shared/testing/finished-jobs';
-import { ADMIN_KEY, RegistryGround, until } from '@studio/shared/testing/registry-ground';
-import { StandInQuerier } from '@studio/shared/testing/stand-ins';
 import { Commitments } from '@studio/validator/commitments';
 import { Cursor } from '@studio/validator/cursor';
 import { RegistryClient } from '@studio/validator/registry-client';
 import { run } from '@studio/validator/validator';
 import { verifyDrawsCommand } from '@studio/validator/verify-draws/command';
 import type { DrawReport } from '@studio/validator/verify-draws/verify-epoch';
+import { AuditedEpochs, CHEAT } from './audited-epochs';
 
 jest.setTimeout(120_000);
 
-const HONEST = imageResult('a'.repeat(64));
-const CHEAT = imageResult('b'.repeat(64));
-const AUDITOR_KEY = randomBytes(32).toString('hex');
-
-let ground: RegistryGround;
-let jobs: FinishedJobs;
-let querier: StandInQuerier;
-let auditor: RunningAuditor;
-let registry: RunningRegistry;
-let dir: string;
+let epochs: AuditedEpochs;
 const stopping = new AbortController();
 let following: Promise<void>;
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'verify-draws-'));
-  ground = await RegistryGround.open(fetch);
-  jobs = new FinishedJobs(ground.database);
-  querier = new StandInQuerier(ground.nats.connection, jobs, ({ routing }) => ({
-    hotkey: routing.onlyHotkey ?? 'peer',
-    result: HONEST,
-  }));
-  const log = createLogger({ name: 'test', level: 'silent', format: 'json' });
-  const auditorEnv = {
-    POSTGRES_URL: ground.database.urls.auditor,
-    NATS_URL: ground.nats.url,
-    HTTP_PORT: '0',
-    ADMIN_KEY: AUDITOR_KEY,
-    ARTIFACTS_DIR: dir,
-    SWEEP_MS: '50',
-  };
-  registry = await bootRegistry(loadEnv(RegistryEnv, ground.env({ POLICY: 'demo' })), log);
-  auditor = await bootAuditor(loadEnv(AuditorEnv, auditorEnv), log);
-  await until(async () => (await fetch(`${registry.url}/v1/epochs/current`)).ok);
-  for (const [hotkey, trusted] of [
-    ['reference', true],
-    ['peer', false],
-    ['ada', false],
-    ['ben', false],
-    ['cheat', false],
-  ] as const) {
-    await jobs.miner(hotkey, { trusted });
-  }
+  epochs = await AuditedEpochs.open();
   following = follow();
 });
 
 afterAll(async () => {
   stopping.abort();
   await following;
-  await Promise.all([auditor.close(), registry.close()]);
-  querier.close();
-  await jobs.close();
-  await ground.close();
-  await rm(dir, { recursive: true });
+  await epochs.end();
 });
 
-const stateDir = (): string => join(dir, 'validator-state');
+const stateDir = (): string => join(epochs.dir, 'validator-state');
 
 /** A validator that runs all the while, and sees each epoch's commitment while the epoch is open. */
 async function follow(): Promise<void> {
   const say = (): void => undefined;
-  const sources = { registry: new RegistryClient(registry.url), say, signal: stopping.signal };
+  const sources = { registry: new RegistryClient(epochs.registry.url), say, signal: stopping.signal };
   const cursor = await Cursor.open(stateDir(), say);
-  await run(cursor, sources, { path: join(dir, 'weights.json') }, await Commitments.open(stateDir(), say));
-}
-
-const ofAuditor = (path: string, body?: object): Promise<Response> =>
-  fetch(`${auditor.url}/admin/v1/${path}`, {
-    method: body ? 'POST' : 'GET',
-    headers: { authorization: `Bearer ${AUDITOR_KEY}`, 'content-type': 'application/json' },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-
-/** Until every job is in the books, every audit decided and every entry in the ledger. */
-async function settled(): Promise<void> {
-  await until(async () => {
-    const figures = (await (await ofAuditor('readiness')).json()) as Record<string, number>;
-    return ['untaken_jobs', 'audits_open', 'outbox_open'].every((name) => figures[name] === 0);
-  });
-}
-
-async function finish(hotkey: string, count: number, result = HONEST): Promise<void> {
-  for (let n = 0; n < count; n += 1) await jobs.finish({ hotkey, result });
-}
-
-async function close(epoch: number): Promise<void> {
-  const reply = await fetch(`${registry.adminUrl}/admin/v1/epochs/close`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${ADMIN_KEY}` },
-  });
-  expect(await reply.json()).toEqual({ closing: epoch, open: epoch + 1 });
-  await until(async () => (await fetch(`${registry.url}/v1/snapshots/${epoch}`)).ok);
+  await run(cursor, sources, { path: join(epochs.dir, 'weights.json') }, await Commitments.open(stateDir(), say));
 }
 
 interface Outcome {
@@ -123,7 +45,7 @@ interface Outcome {
 
 async function command(...argv: string[]): Promise<Outcome> {
   const outcome = { printed: '', told: '' };
-  const status = await verifyDrawsCommand(['--data-dir', join(dir, 'nothing'), ...argv], {
+  const status = await verifyDrawsCommand(['--data-dir', join(epochs.dir, 'nothing'), ...argv], {
     print: (text) => (outcome.printed += text),
     tell: (text) => (outcome.told += text),
   });
@@ -131,7 +53,7 @@ async function command(...argv: string[]): Promise<Outcome> {
 }
 
 const verify = (epoch: number, ...argv: string[]): Promise<Outcome> =>
-  command('--registry', registry.url, '--state-dir', stateDir(), '--epoch', String(epoch), ...argv);
+  command('--registry', epochs.registry.url, '--state-dir', stateDir(), '--epoch', String(epoch), ...argv);
 
 async function reportOn(epoch: number): Promise<DrawReport> {
   return JSON.parse((await verify(epoch, '--json')).printed) as DrawReport;
@@ -140,21 +62,21 @@ async function reportOn(epoch: number): Promise<DrawReport> {
 const failed = ({ checks }: DrawReport) => checks.filter(({ failures }) => failures > 0).map(({ name }) => name);
 
 async function headerOf(epoch: number): Promise<DrawExportHeader> {
-  const text = await (await fetch(`${registry.url}/v1/epochs/${epoch}/draws`)).text();
+  const text = await (await fetch(`${epochs.registry.url}/v1/epochs/${epoch}/draws`)).text();
   return JSON.parse(text.split('\n')[0]!) as DrawExportHeader;
 }
 
 describe('the draws of a first epoch, in which a miner is quarantined', () => {
   beforeAll(async () => {
-    await finish('ada', 25);
-    await finish('ben', 3);
-    await finish('cheat', 4, CHEAT);
-    await settled();
+    await epochs.finish('ada', 25);
+    await epochs.finish('ben', 3);
+    await epochs.finish('cheat', 4, CHEAT);
+    await epochs.settled();
     // Its record has begun anew.
-    await finish('cheat', 2, CHEAT);
-    await finish('ben', 4);
-    await settled();
-    await close(1);
+    await epochs.finish('cheat', 2, CHEAT);
+    await epochs.finish('ben', 4);
+    await epochs.settled();
+    await epochs.close(1);
   });
 
   it('verify, everything looked at', async () => {
@@ -175,11 +97,11 @@ describe('the draws of a first epoch, in which a miner is quarantined', () => {
   });
 
   it('verify from a file alone, which says what was not checked', async () => {
-    const path = join(dir, 'draws-1.ndjson');
-    await writeFile(path, await (await fetch(`${registry.url}/v1/epochs/1/draws`)).text());
+    const path = join(epochs.dir, 'draws-1.ndjson');
+    await writeFile(path, await (await fetch(`${epochs.registry.url}/v1/epochs/1/draws`)).text());
     const { status, printed } = await command('--file', path);
     expect([status, printed]).toEqual([0, expect.stringContaining('verify, as far as they were checked')]);
-    expect((await command('--file', path, '--registry', registry.url)).printed).toContain('verify (');
+    expect((await command('--file', path, '--registry', epochs.registry.url)).printed).toContain('verify (');
     const text = await readFile(path, 'utf8');
     await writeFile(path, text.replace(/"u":"\d+"/, '"u":"7"'));
     const changed = await command('--file', path);
@@ -189,15 +111,15 @@ describe('the draws of a first epoch, in which a miner is quarantined', () => {
 
 describe('the draws of a second epoch, in which the quarantine is lifted', () => {
   beforeAll(async () => {
-    await finish('ada', 6);
-    await finish('cheat', 1);
-    await settled();
+    await epochs.finish('ada', 6);
+    await epochs.finish('cheat', 1);
+    await epochs.settled();
     const amnesty = { from: '2000-01-01T00:00:00Z', until: '2100-01-01T00:00:00Z', reason: 'the reference was wrong' };
-    expect((await ofAuditor('amnesties', amnesty)).ok).toBe(true);
-    await settled();
-    await finish('cheat', 2);
-    await settled();
-    await close(2);
+    expect((await epochs.ofAuditor('amnesties', amnesty)).ok).toBe(true);
+    await epochs.settled();
+    await epochs.finish('cheat', 2);
+    await epochs.settled();
+    await epochs.close(2);
   });
 
   it('verify, the jump of the record explained by the correction', async () => {
@@ -208,16 +130,16 @@ describe('the draws of a second epoch, in which the quarantine is lifted', () =>
   });
 
   it('of the newest closed epoch are verified unless another is named', async () => {
-    const { status, printed } = await command('--registry', registry.url);
+    const { status, printed } = await command('--registry', epochs.registry.url);
     expect([status, printed]).toEqual([0, expect.stringContaining('the draws of epoch 2 verify')]);
   });
 
   it('are read from the registry that `npm start` runs, where none is named', async () => {
-    const dataDir = join(dir, 'data');
+    const dataDir = join(epochs.dir, 'data');
     await mkdir(dataDir);
     await writeFile(
       join(dataDir, 'installation.json'),
-      JSON.stringify({ ports: { registry: Number(new URL(registry.url).port) } }),
+      JSON.stringify({ ports: { registry: Number(new URL(epochs.registry.url).port) } }),
     );
     const { status, told } = await command('--data-dir', dataDir, '--epoch', '1');
     expect([status, told]).toEqual([0, expect.stringContaining(`the registry of ${dataDir}`)]);
@@ -233,11 +155,11 @@ describe('draws that were changed afterwards', () => {
     ['the record', `record = record || '{"jobsSeen":50}'`, `record = record || '{"jobsSeen":0}'`, ['q', 'record']],
     ['the epoch', 'epoch = 2', 'epoch = 1', ['awards']],
   ])('in %s do not verify', async (_what, change, restore, checks) => {
-    const { rows } = await ground.owner.query<{ id: string }>(
+    const { rows } = await epochs.ground.owner.query<{ id: string }>(
       `SELECT job_id AS id FROM studio.draws WHERE epoch = 1 AND hotkey = 'ada' AND record @> '{"jobsSeen":0}'`,
     );
     const update = (set: string) =>
-      ground.owner.query(`UPDATE studio.draws SET ${set} WHERE job_id = $1`, [rows[0]?.id]);
+      epochs.ground.owner.query(`UPDATE studio.draws SET ${set} WHERE job_id = $1`, [rows[0]?.id]);
     await update(change);
     const found = failed(await reportOn(1));
     await update(restore);
@@ -259,7 +181,7 @@ describe('what cannot be read', () => {
   const sentence = (text: string) => ({ status: 2, printed: '', told: expect.stringContaining(text) as string });
 
   it('is told in one sentence with the remedy, and ends with status 2', async () => {
-    const at = ['--registry', registry.url];
+    const at = ['--registry', epochs.registry.url];
     expect(await command(...at, '--epoch', '3')).toEqual(
       sentence('epoch 3 is open: its draws are published once it is closed'),
     );
@@ -270,13 +192,13 @@ describe('what cannot be read', () => {
     expect(await command('--epoch', '1')).toEqual(sentence('give one with --registry, or a --file'));
     expect(await command('--registry', 'http://127.0.0.1:9', '--epoch', '1')).toEqual(sentence('does not answer'));
     expect(await command('--registry', 'http://127.0.0.1:9')).toEqual(sentence('give another with --registry'));
-    expect(await command('--file', join(dir, 'none'))).toEqual(sentence('there is no file'));
-    expect(await command('--file', join(dir, 'weights.json'))).toEqual(sentence('is no export of draws'));
+    expect(await command('--file', join(epochs.dir, 'none'))).toEqual(sentence('there is no file'));
+    expect(await command('--file', join(epochs.dir, 'weights.json'))).toEqual(sentence('is no export of draws'));
   });
 
   it('includes a file that was cut off, and one of another epoch', async () => {
-    const text = await (await fetch(`${registry.url}/v1/epochs/1/draws`)).text();
-    const path = join(dir, 'cut.ndjson');
+    const text = await (await fetch(`${epochs.registry.url}/v1/epochs/1/draws`)).text();
+    const path = join(epochs.dir, 'cut.ndjson');
     await writeFile(path, text.slice(0, -100));
     expect(await command('--file', path)).toEqual(sentence('it is cut off; read it again from the registry'));
     await writeFile(path, text);
