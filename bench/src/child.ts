@@ -39,6 +39,17 @@ export async function startChild<Config extends object>(program: string, config:
   };
 }
 
+/** Starts a run in a child that answers each with one outcome. */
+export function outcomesOf<Run, Outcome>(child: Child<{ run: Run | null }>): (run: Run) => Promise<Outcome> {
+  let hear: (outcome: Outcome) => void = () => undefined;
+  child.listen((message) => hear(message as Outcome));
+  return async (run) => {
+    const heard = new Promise<Outcome>((resolve) => (hear = resolve));
+    await child.configure({ run });
+    return heard;
+  };
+}
+
 function signalFrom(child: ChildProcess, program: string, wanted: Signal['signal']): Promise<void> {
   return new Promise((resolve, reject) => {
     const onMessage = ({ signal }: Signal): void => {

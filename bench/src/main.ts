@@ -59,23 +59,35 @@ function benchJobs(options: BenchOptions): Runnable {
   return { run, stop: () => bench.stop() };
 }
 
-function benchSignatures(options: BenchOptions): Runnable {
-  const bench = new SignatureBench(ROOT, options, say);
-  const run = async (): Promise<number> => {
-    const report = await bench.run();
-    process.stdout.write(signatureTable(report));
-    keep(options, SIGNATURE_REPORT, signatureMarkdown(report), report);
-    return 0;
-  };
-  return { run, stop: () => bench.stop() };
+interface ReportForms<Report> {
+  page: string;
+  table: (report: Report) => string;
+  markdown: (report: Report) => string;
 }
 
-function benchScores(options: BenchOptions): Runnable {
-  const bench = new ScoreBench(ROOT, options, say);
+const benchSignatures = (options: BenchOptions): Runnable =>
+  reporting(new SignatureBench(ROOT, options, say), options, {
+    page: SIGNATURE_REPORT,
+    table: signatureTable,
+    markdown: signatureMarkdown,
+  });
+
+const benchScores = (options: BenchOptions): Runnable =>
+  reporting(new ScoreBench(ROOT, options, say), options, {
+    page: SCORE_REPORT,
+    table: scoreTable,
+    markdown: scoreMarkdown,
+  });
+
+function reporting<Report extends object>(
+  bench: { run(): Promise<Report>; stop(): Promise<void> },
+  options: BenchOptions,
+  { page, table, markdown }: ReportForms<Report>,
+): Runnable {
   const run = async (): Promise<number> => {
     const report = await bench.run();
-    process.stdout.write(scoreTable(report));
-    keep(options, SCORE_REPORT, scoreMarkdown(report), report);
+    process.stdout.write(table(report));
+    keep(options, page, markdown(report), report);
     return 0;
   };
   return { run, stop: () => bench.stop() };

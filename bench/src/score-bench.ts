@@ -6,7 +6,7 @@ import { SUBJECTS } from '@studio/shared/contract/subjects';
 import { weightsFor } from '@studio/shared/domain/weights';
 import { connectNats, requestJson } from '@studio/shared/platform/nats';
 import { sha256Hex } from '@studio/shared/protocol/canonical';
-import { startChild, type Child } from './child';
+import { outcomesOf, startChild } from './child';
 import { openDatabase } from './database';
 import { describeMachine, type Machine } from './machine';
 import { startRegistry, type RegistryUnderTest } from './registry-system';
@@ -71,7 +71,7 @@ export class ScoreBench {
     const config = { registryUrl: registry.url, validators: VALIDATORS, run: null };
     const poller = await startChild<ScorePollerConfig>('score-poller', config);
     this.stops.push(() => poller.stop());
-    const outcomeOf = outcomes(poller);
+    const outcomeOf: Outcomes = outcomesOf(poller);
     this.say('warming up');
     await outcomeOf({ ...asFast, conditional: true });
     const loads = LOADS.map((load) => ({ load, rounds: [] as PollingFigures[] }));
@@ -135,16 +135,6 @@ class Ledger {
 }
 
 type Outcomes = (run: PollingRun) => Promise<PollingOutcome>;
-
-function outcomes(poller: Child<ScorePollerConfig>): Outcomes {
-  let hear: (outcome: PollingOutcome) => void = () => undefined;
-  poller.listen((message) => hear(message as PollingOutcome));
-  return async (run) => {
-    const heard = new Promise<PollingOutcome>((resolve) => (hear = resolve));
-    await poller.configure({ run });
-    return heard;
-  };
-}
 
 async function measure(
   registry: RegistryUnderTest,

@@ -1,4 +1,4 @@
-import Table from 'cli-table3';
+import { markdownPage, shownCounts, tableText, type ReportForm } from './report-form';
 import type { PollingFigures, ScoreReport } from './score-bench';
 import { median } from './statistics';
 
@@ -12,29 +12,15 @@ const HEAD = [
 ];
 
 export function scoreTable(report: ScoreReport): string {
-  const table = new Table({ head: HEAD, style: { head: [], border: [] } });
-  for (const row of rowsOf(report)) table.push(row);
-  return `${table.toString()}\n\n${footnotes(report).join('\n')}\n`;
+  return tableText(formOf(report));
 }
 
 export function scoreMarkdown(report: ScoreReport): string {
-  const line = (values: readonly string[]): string => `| ${values.join(' | ')} |`;
-  const { processor, cores, memoryGiB, platform, node } = report.machine;
-  return [
-    '# The registry under validators',
-    '',
-    'Written by `npm run bench -- --only scores --save`. Only ratios within one run mean something.',
-    '',
-    `${cores} × ${processor}, ${memoryGiB} GiB, ${platform}, Node ${node}; everything on one machine.`,
-    '',
-    line(HEAD),
-    line(['---', ...HEAD.slice(1).map(() => '---:')]),
-    ...rowsOf(report).map(line),
-    '',
-    ...footnotes(report).map((text) => `- ${text}`),
-    '',
-  ].join('\n');
+  const command = 'npm run bench -- --only scores --save';
+  return markdownPage('The registry under validators', command, report.machine, formOf(report));
 }
+
+const formOf = (report: ScoreReport): ReportForm => ({ head: HEAD, rows: rowsOf(report), notes: footnotes(report) });
 
 function rowsOf({ loads }: ScoreReport): string[][] {
   return loads.map(({ load, rounds }) => [load.name, ...cells(rounds)]);
@@ -48,21 +34,10 @@ function cells(rounds: readonly PollingFigures[]): string[] {
     [middle(({ p50Ms }) => p50Ms), middle(({ p99Ms }) => p99Ms), Math.max(...rounds.map(({ maxMs }) => maxMs))]
       .map((ms) => ms.toFixed(0))
       .join(' / '),
-    shownStatuses(rounds),
+    shownCounts(rounds.map(({ statuses }) => statuses)),
     middle((one) => one.bytes / answers(one) / 1_024).toFixed(1),
     `${middle(({ registryCpuMs }) => registryCpuMs).toFixed(2)} / ${middle(({ postgresCpuMs }) => postgresCpuMs).toFixed(2)}`,
   ];
-}
-
-/** Of all rounds together. */
-function shownStatuses(rounds: readonly PollingFigures[]): string {
-  const total: Record<string, number> = {};
-  for (const { statuses } of rounds) {
-    for (const [status, count] of Object.entries(statuses)) total[status] = (total[status] ?? 0) + count;
-  }
-  return Object.entries(total)
-    .map(([status, count]) => `${status}: ${count}`)
-    .join(', ');
 }
 
 function footnotes({ machine, validators, miners, rounds, weights }: ScoreReport): string[] {

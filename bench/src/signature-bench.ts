@@ -4,7 +4,7 @@
  * loop in pure JavaScript, which is what the threads are there for.
  */
 import { join } from 'node:path';
-import { startChild, type Child } from './child';
+import { outcomesOf, startChild } from './child';
 import { describeMachine, type Machine } from './machine';
 import { startRegistry, type LoopDelay, type RegistryCpu, type RegistryUnderTest } from './registry-system';
 import type { SignedOutcome, SignedSenderConfig } from './signed-sender';
@@ -66,7 +66,7 @@ export class SignatureBench {
     const config = { registryUrl: registry.url, recipient: registry.identity, miners: MINERS, run: null };
     const sender = await startChild<SignedSenderConfig>('signed-sender', config);
     this.stops.push(() => sender.stop());
-    const outcomes = outcomesOf(sender);
+    const outcomes: Outcomes = outcomesOf(sender);
     this.say('warming up');
     await outcomes({ perSecond: PER_SECOND / 5, seconds: SECONDS, forged: false });
     const idle = await idleDelay(registry);
@@ -88,16 +88,6 @@ export class SignatureBench {
 }
 
 type Outcomes = (run: NonNullable<SignedSenderConfig['run']>) => Promise<SignedOutcome>;
-
-function outcomesOf(sender: Child<SignedSenderConfig>): Outcomes {
-  let hear: (outcome: SignedOutcome) => void = () => undefined;
-  sender.listen((message) => hear(message as SignedOutcome));
-  return async (run) => {
-    const heard = new Promise<SignedOutcome>((resolve) => (hear = resolve));
-    await sender.configure({ run });
-    return heard;
-  };
-}
 
 async function idleDelay(registry: RegistryUnderTest): Promise<LoopDelay> {
   await registry.loopDelay();

@@ -1,4 +1,4 @@
-import Table from 'cli-table3';
+import { markdownPage, shownCounts, tableText, type ReportForm } from './report-form';
 import type { LoopDelay } from './registry-system';
 import type { SignatureFigures, SignatureReport } from './signature-bench';
 import { median } from './statistics';
@@ -13,29 +13,19 @@ const HEAD = [
 ];
 
 export function signatureTable(report: SignatureReport): string {
-  const table = new Table({ head: HEAD, style: { head: [], border: [] } });
-  for (const row of rowsOf(report)) table.push(row);
-  return `${table.toString()}\n\n${footnotes(report).join('\n')}\n`;
+  return tableText(formOf(report));
 }
 
 export function signatureMarkdown(report: SignatureReport): string {
-  const line = (values: readonly string[]): string => `| ${values.join(' | ')} |`;
-  const { processor, cores, memoryGiB, platform, node } = report.machine;
-  return [
-    '# The registry under signed requests',
-    '',
-    'Written by `npm run bench -- --only signatures --save`. Only ratios within one run mean something.',
-    '',
-    `${cores} × ${processor}, ${memoryGiB} GiB, ${platform}, Node ${node}; everything on one machine.`,
-    '',
-    line(HEAD),
-    line(['---', ...HEAD.slice(1).map(() => '---:')]),
-    ...rowsOf(report).map(line),
-    '',
-    ...footnotes(report).map((text) => `- ${text}`),
-    '',
-  ].join('\n');
+  const command = 'npm run bench -- --only signatures --save';
+  return markdownPage('The registry under signed requests', command, report.machine, formOf(report));
 }
+
+const formOf = (report: SignatureReport): ReportForm => ({
+  head: HEAD,
+  rows: rowsOf(report),
+  notes: footnotes(report),
+});
 
 function rowsOf({ idle, loads }: SignatureReport): string[][] {
   const left = ['left alone', shownDelay([idle]), '', '', '', ''];
@@ -61,17 +51,8 @@ function shownDelay(delays: readonly LoopDelay[]): string {
   return [p50, p99, max].map((ms) => ms.toFixed(1)).join(' / ');
 }
 
-/** Of all rounds together. */
-function shownStatuses(rounds: readonly SignatureFigures[]): string {
-  const total: Record<string, number> = {};
-  for (const { statuses, unsent } of rounds) {
-    const all = unsent > 0 ? { ...statuses, unsent } : statuses;
-    for (const [status, count] of Object.entries(all)) total[status] = (total[status] ?? 0) + count;
-  }
-  return Object.entries(total)
-    .map(([status, count]) => `${status}: ${count}`)
-    .join(', ');
-}
+const shownStatuses = (rounds: readonly SignatureFigures[]): string =>
+  shownCounts(rounds.map(({ statuses, unsent }) => (unsent > 0 ? { ...statuses, unsent } : statuses)));
 
 function footnotes({ machine, plan }: SignatureReport): string[] {
   return [
