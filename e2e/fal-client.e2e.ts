@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import sharp from 'sharp';
 import { DEMO_POLICY } from '@studio/shared/domain/policy';
+import { until } from '@studio/shared/testing/registry-ground';
 import { LiveSystem } from './live-system';
 
 jest.setTimeout(120_000);
@@ -184,6 +185,20 @@ describe("fal's client", () => {
     });
     await expect(fal.queue.result(TRAINING, { requestId })).rejects.toMatchObject({ status: 499 });
     await expect(fal.queue.cancel(TRAINING, { requestId })).rejects.toMatchObject({ status: 400 });
+  });
+
+  it('takes a run back when the client hangs up', async () => {
+    const images_data_url = `data:image/png;base64,${Buffer.from(await photograph.arrayBuffer()).toString('base64')}`;
+    const hanging = new AbortController();
+    const input = { images_data_url, steps: 1_999 };
+    const run = viaFetch().run(TRAINING, { input: input as never, abortSignal: hanging.signal });
+    const state = async (): Promise<string | undefined> =>
+      (await system.owner.query<{ state: string }>(`SELECT state FROM studio.jobs WHERE input->>'steps' = '1999'`))
+        .rows[0]?.state;
+    await until(async () => (await state()) !== undefined);
+    hanging.abort();
+    await expect(run).rejects.toThrow();
+    await until(async () => (await state()) === 'cancelled');
   });
 
   it('works as docs/clients.md says it does', async () => {

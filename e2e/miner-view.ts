@@ -64,7 +64,8 @@ function observeOne(seen: readonly Seen[], audits: ReadonlySet<string>, { fromMs
       isAudit: audits.has(request.job_id),
       stratum: `${request.kind} ${part}`,
       half: Math.floor(sinceMs / TURN_MS) % 2 === 0 ? 0 : 1,
-      forms: formsOf(each),
+      form: each.taken.form,
+      replies: repliesOf(each),
       facts: {
         ...valueFacts(each),
         ...repeated,
@@ -76,15 +77,16 @@ function observeOne(seen: readonly Seen[], audits: ReadonlySet<string>, { fromMs
   });
 }
 
-/**
- * The request with how its input is served, and how a callback is answered: everything but values. One callback in hundreds goes
- * unanswered by accident: whether there is an answer is a fact, to be counted.
- */
-function formsOf({ taken, download, callback }: Seen): string[] {
+/** How its input is served, and how a callback is answered: everything but values, by what it is and its status. */
+function repliesOf({ download, callback }: Seen): Record<string, string> {
   const served = download.rawHeaders.filter((_, index) => index % 2 === 0).join('|');
-  const answer = callback?.reply ? [`callback: ${headerNames(callback.reply.head)}`] : [];
-  return [`${taken.form}\ninput: ${download.status} ${served}`, ...answer];
+  const answered = callback?.reply && {
+    [`callback ${statusOf(callback.reply.head)}`]: headerNames(callback.reply.head),
+  };
+  return { [`input ${download.status}`]: served, ...answered };
 }
+
+const statusOf = (head: string): number => Number(head.split(' ', 2)[1]);
 
 /** Numbers as they are; of text its length, and of what looks random its last bits. */
 function valueFacts({ taken: { values }, job }: Seen): Record<string, number> {
@@ -173,10 +175,11 @@ function lineFacts({ place, openedMs, arrivedMs, idleSinceMs, lines, pieces }: E
 function aftermath({ miner, job: { request }, download, callback }: Seen): Record<string, number> {
   const isSame = (other: AskedJob): boolean => other.request.job_id === request.job_id;
   return {
+    'input status': download.status,
     'bytes of the input as served': download.bytes,
     'time to fetch the input': download.tookMs,
     'time to answer the callback': callback?.reply ? callback.reply.endMs - callback.arrivedMs : NONE,
-    'callback status': callback?.reply ? Number(callback.reply.head.split(' ', 2)[1]) : NONE,
+    'callback status': callback?.reply ? statusOf(callback.reply.head) : NONE,
     'taken back': miner.cancels.filter((exchange) => targetOf(exchange).includes(request.job_id)).length,
     'times asked': miner.asked.filter(isSame).length,
   };

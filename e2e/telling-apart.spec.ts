@@ -138,7 +138,14 @@ function requests(plant: Plant, seed = SEED): Observation[] {
     };
     Object.assign(facts, usual, plant(isAudit, chance));
     const half = Math.floor(index / 20) % 2 === 0 ? 0 : 1;
-    return { isAudit, stratum: index % 4 === 0 ? 'training' : 'inference', half, forms: ['POST'], facts };
+    return {
+      isAudit,
+      stratum: index % 4 === 0 ? 'training' : 'inference',
+      half,
+      form: 'POST',
+      replies: { 'callback 200': 'date' },
+      facts,
+    };
   });
 }
 
@@ -198,9 +205,19 @@ describe('of two classes of requests', () => {
 
   it('a form that only one of them has is named', () => {
     const observations = requests(() => ({})).map((item, index) =>
-      item.isAudit && index > 400 ? { ...item, forms: ['POST x-house'] } : item,
+      item.isAudit && index > 400 ? { ...item, form: 'POST x-house' } : item,
     );
     expect(formsOfOneSide(observations)).toEqual({ audits: ['POST x-house'], others: [] });
+  });
+
+  it('a reply that looks otherwise is named where both get its status, and counted where only one does', () => {
+    const changed = (replies: Record<string, string>): Observation[] =>
+      requests(() => ({})).map((item, index) => (item.isAudit && index > 400 ? { ...item, replies } : item));
+    expect(formsOfOneSide(changed({ 'callback 200': 'date|x-house' }))).toEqual({
+      audits: ['callback 200: date|x-house'],
+      others: [],
+    });
+    expect(formsOfOneSide(changed({ 'callback 409': 'date|x-house' }))).toEqual({ audits: [], others: [] });
   });
 });
 

@@ -12,8 +12,13 @@ export interface Observation {
   stratum: string;
   /** Alternates along the run: the attack is tried in the half that it did not learn from. */
   half: 0 | 1;
-  /** Of the request and of what follows, without values: each has to be one of the same few in both classes. */
-  forms: readonly string[];
+  /** Of the request, without values: has to be one of the same few in both classes. */
+  form: string;
+  /**
+   * Of what follows, without values, by what it is and its status (`callback 200`). One callback in hundreds comes too late, by
+   * accident: how often a status comes is a fact, to be counted; what comes with one has to be the same in both classes.
+   */
+  replies: Readonly<Record<string, string>>;
   /** What it has of them: an inference has no rank. */
   facts: Readonly<Record<string, number>>;
 }
@@ -43,10 +48,18 @@ export const ALPHA = 0.001;
 /** Below every number that there is. */
 const ABSENT = -1e15;
 
-/** Forms that only one of the two has. */
+/** Forms that only one of the two has; of replies, with statuses that both have. */
 export function formsOfOneSide(observations: readonly Observation[]): { audits: string[]; others: string[] } {
+  const repliesOf = (isAudit: boolean): [string, string][] =>
+    observations.filter((item) => item.isAudit === isAudit).flatMap(({ replies }) => Object.entries(replies));
+  const statuses = [true, false].map((isAudit) => new Set(repliesOf(isAudit).map(([status]) => status)));
   const formsOf = (isAudit: boolean): Set<string> =>
-    new Set(observations.filter((item) => item.isAudit === isAudit).flatMap(({ forms }) => forms));
+    new Set([
+      ...observations.filter((item) => item.isAudit === isAudit).map(({ form }) => form),
+      ...repliesOf(isAudit)
+        .filter(([status]) => statuses.every((known) => known.has(status)))
+        .map(([status, form]) => `${status}: ${form}`),
+    ]);
   const [audits, others] = [formsOf(true), formsOf(false)];
   return {
     audits: [...audits].filter((form) => !others.has(form)),
