@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import sharp from 'sharp';
 import { DEMO_POLICY } from '@studio/shared/domain/policy';
@@ -185,6 +186,20 @@ describe("fal's client", () => {
     });
     await expect(fal.queue.result(TRAINING, { requestId })).rejects.toMatchObject({ status: 499 });
     await expect(fal.queue.cancel(TRAINING, { requestId })).rejects.toMatchObject({ status: 400 });
+  });
+
+  it('gives one request for one Idempotency-Key, and none to another body', async () => {
+    const fal = viaFetch();
+    const images_data_url = await fal.storage.upload(photograph);
+    const submit = async (steps: number): Promise<string> => {
+      const headers = { 'Idempotency-Key': 'the same' };
+      return (await fal.queue.submit(TRAINING, { input: { images_data_url, steps } as never, headers })).request_id;
+    };
+    const first = await submit(3);
+    // Links are signed by the second: a repetition later is not the same to the letter inside.
+    await pause(1_100);
+    expect(await submit(3)).toBe(first);
+    await expect(submit(4)).rejects.toMatchObject({ status: 422 });
   });
 
   it('takes a run back when the client hangs up', async () => {

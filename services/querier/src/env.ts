@@ -60,7 +60,7 @@ export class QuerierEnv extends DatabaseEnv {
   @NotInProduction()
   ALLOW_PRIVATE_EGRESS = false;
 
-  /** Where miners may listen. */
+  /** Where miners may listen, and where files that requests name by URL may lie. */
   @TextVar()
   @PortList()
   EGRESS_PORTS = DEFAULT_PORTS;

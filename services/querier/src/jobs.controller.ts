@@ -25,7 +25,7 @@ const SUBMIT_SCHEMA = {
     input: {
       type: 'object',
       description:
-        `Training: image_url (data URI or uploaded), resolution (${REF_SEP.resolution}), steps (${REF_SEP.steps}), rank ` +
+        `Training: image_url (data URI, uploaded, or a public URL), resolution (${REF_SEP.resolution}), steps (${REF_SEP.steps}), rank ` +
         `(${REF_SEP.rank}), seed. Inference: lora_url, prompt, width and height (${REF_SEP.side}), seed, lora_scale (1), ` +
         'warp (0.25), num_images (1). In brackets: the defaults of ref-sep-v1. A seed that is left out is drawn and shown in the result.',
     },

@@ -22,12 +22,15 @@ export class Submissions {
     private readonly dialectOf: DialectOf,
   ) {}
 
-  /** @throws StudioError naming the field and the remedy; nothing is stored then. */
-  async submit(clientId: string, body: unknown, idempotencyKey: string | null): Promise<StoredJob> {
+  /**
+   * @param sent what the client sent, where a door has put it into our words: a repetition is known by it.
+   * @throws StudioError naming the field and the remedy; nothing is stored then.
+   */
+  async submit(clientId: string, body: unknown, idempotencyKey: string | null, sent = body): Promise<StoredJob> {
     if (idempotencyKey !== null && !IDEMPOTENCY_KEY.test(idempotencyKey)) {
       throw fieldError('INVALID_INPUT', 'Idempotency-Key', 'has to be 1 to 128 printable ASCII characters');
     }
-    const requestHash = canonicalHash(body ?? null);
+    const requestHash = canonicalHash(sent ?? null);
     const plan = planJob(body);
     return this.orEarlier(clientId, idempotencyKey, requestHash, async () => {
       const prepared = await this.prepare(plan, this.files, {});

@@ -40,7 +40,7 @@ export const MAX_IMAGE_URL_LENGTH = 15 * 1024 * 1024;
 
 /** Shape of `input` for `lora-training`. Numeric ranges per engine are in domain/task-kinds.ts. */
 export class TrainingRequest {
-  /** The photograph: a `data:` URI, or the URL that uploading it returned. */
+  /** The photograph, or a zip with one: a `data:` URI, the URL that uploading it returned, or a public URL of it. */
   @IsString()
   @MinLength(1)
   @MaxLength(MAX_IMAGE_URL_LENGTH)
@@ -67,7 +67,7 @@ export class TrainingRequest {
 
 /** Shape of `input` for `lora-inference`. */
 export class InferenceRequest {
-  /** The LoRA: the URL in the result of a training job, or that uploading one returned. */
+  /** The LoRA: the URL in the result of a training job, that uploading one returned, or a public URL of it. */
   @IsString()
   @Length(1, 2_048)
   lora_url!: string;

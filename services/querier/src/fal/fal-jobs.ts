@@ -40,7 +40,9 @@ export class FalJobs {
   async submit(app: FalApp, clientId: string, body: unknown, idempotencyKey: string | null): Promise<StoredJob> {
     const { submissions, files } = this.parts;
     try {
-      return await submissions.submit(clientId, await files.resolve(clientId, toRequest(app, body)), idempotencyKey);
+      const request = await files.resolve(clientId, toRequest(app, body));
+      // Links to files are signed anew each time.
+      return await submissions.submit(clientId, request, idempotencyKey, { app: app.id, body });
     } catch (error) {
       throw inFalNames(error);
     }
