@@ -143,6 +143,7 @@ export class FalRunController {
 }
 
 /** The proxy door without a target that it knows. */
+@ApiTags('fal queue')
 @Controller('fal')
 export class FalProxyController {
   @Post('proxy')

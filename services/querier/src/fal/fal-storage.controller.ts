@@ -1,5 +1,5 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Put, Req, Res } from '@nestjs/common';
-import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { FalFiles, type FalUpload } from './fal-files';
 
@@ -11,6 +11,7 @@ export class FalStorageController {
 
   @Post('upload/initiate')
   @HttpCode(200)
+  @ApiSecurity('key')
   @ApiOperation({ summary: 'A place to put one file, and the name that it will have in requests.' })
   initiate(@Req() { clientId }: FastifyRequest): Promise<FalUpload> {
     return this.files.initiate(clientId);
