@@ -33,7 +33,7 @@ export interface MockPylonOptions {
 
 /**
  * A MOCK of bittensor-pylon, in place of a sidecar with a chain behind it, which cannot exist in a test, in the form that its
- * v1 API and its models publish: `GET /api/v1/subnet/{netuid}/neurons/latest` of open access (its early form), and of an identity
+ * v1 API and its models publish: `GET /api/v1/subnet/{netuid}/block/latest/neurons` of open access, and of an identity
  * `GET …/block/latest/neurons` and `PUT …/weights`, which it acknowledges as scheduled.
  */
 export async function startMockPylon(options: MockPylonOptions): Promise<MockPylon> {
@@ -51,7 +51,7 @@ export async function startMockPylon(options: MockPylonOptions): Promise<MockPyl
       const status = statusOf(mock, url === `${ofIdentity}/${neurons}`);
       return reply.status(status).send(typeof mock.answer === 'object' && status === 200 ? body(mock.answer) : {});
     }
-    const status = statusOf(mock, url === `/api/v1/subnet/${netuid}/neurons/latest`, headers.authorization, token);
+    const status = statusOf(mock, url === `/api/v1/subnet/${netuid}/${neurons}`, headers.authorization, token);
     return reply.status(status).send(typeof mock.answer === 'object' && status === 200 ? body(mock.answer) : {});
   });
   server.put<{ Body: { weights?: Record<string, number> } }>('*', async ({ method, url, headers, body }, reply) => {

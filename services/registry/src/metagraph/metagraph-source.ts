@@ -27,26 +27,23 @@ export interface PylonOptions {
   egress: Egress;
 }
 
+/** Pylon's API v1, and the path that it had before its first release. */
+const NEURONS = ['block/latest/neurons', 'neurons/latest'] as const;
+
 export function pylonSource({ url, netuid, token, egress }: PylonOptions): MetagraphSource {
-  const address = `${url.replace(/\/+$/, '')}/api/v1/subnet/${netuid}/neurons/latest`;
-  return {
-    name: `pylon ${address}`,
-    read: async () => {
-      const reply = await egress.request({
-        url: address,
-        method: 'GET',
-        headers: { accept: 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) },
-        deadlineMs: DEADLINE_MS,
-        headersMs: DEADLINE_MS,
-        maxBytes: MAX_BYTES,
-      });
-      if (reply.status !== 200) {
-        reply.discard();
-        throw new Error(`answers ${reply.status}${reply.status === 401 ? ': set PYLON_TOKEN' : ''}`);
-      }
-      const chunks: Buffer[] = [];
-      for await (const chunk of reply.body) chunks.push(chunk);
-      return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
-    },
+  const subnet = `${url.replace(/\/+$/, '')}/api/v1/subnet/${netuid}`;
+  const headers = { accept: 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  const limits = { deadlineMs: DEADLINE_MS, headersMs: DEADLINE_MS, maxBytes: MAX_BYTES };
+  const read = async ([path, ...others]: readonly string[]): Promise<unknown> => {
+    const reply = await egress.request({ url: `${subnet}/${path}`, method: 'GET', headers, ...limits });
+    if (reply.status !== 200) {
+      reply.discard();
+      if (reply.status === 404 && others.length > 0) return read(others);
+      throw new Error(`answers ${reply.status}${reply.status === 401 ? ': set PYLON_TOKEN' : ''}`);
+    }
+    const chunks: Buffer[] = [];
+    for await (const chunk of reply.body) chunks.push(chunk);
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
   };
+  return { name: `pylon ${subnet}/${NEURONS[0]}`, read: () => read(NEURONS) };
 }

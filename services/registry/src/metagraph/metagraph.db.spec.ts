@@ -15,6 +15,7 @@ import { startMockPylon, type MockPylon, type TestNeuron } from '@studio/shared/
 import { RegistryGround, until } from '@studio/shared/testing/registry-ground';
 import { boot, type RunningRegistry } from '../boot';
 import { RegistryEnv } from '../env';
+import { readMetagraph } from './metagraph-form';
 import { pylonSource } from './metagraph-source';
 import { MetagraphWatch } from './metagraph-watch';
 import { MetagraphStore } from './metagraph.store';
@@ -136,7 +137,7 @@ describe('before a metagraph was ever read', () => {
 
 describe('a metagraph from the sidecar', () => {
   it('is asked for its subnet with the token, and stored with its block', async () => {
-    expect(pylon.asked.at(-1)).toBe(`GET /api/v1/subnet/${NETUID}/neurons/latest Bearer ${TOKEN}`);
+    expect(pylon.asked.at(-1)).toBe(`GET /api/v1/subnet/${NETUID}/block/latest/neurons Bearer ${TOKEN}`);
     expect(await members()).toEqual([
       { hotkey: BEN.address, uid: 3, member: true },
       { hotkey: CLEO.address, uid: 5, member: true },
@@ -145,6 +146,16 @@ describe('a metagraph from the sidecar', () => {
     const { rows } = await ground.owner.query('SELECT source, block::int FROM studio.metagraph');
     expect(rows).toEqual([{ source: expect.stringContaining('pylon'), block: 100 }]);
     expect(rows[0].source).not.toContain(TOKEN);
+  });
+
+  it('is found where the sidecar had it before its first release, too', async () => {
+    const early = await startMockPylon({ netuid: NETUID, token: TOKEN, early: true });
+    early.answer = { block: 99, neurons: [neuron(ADA, 7)] };
+    const read = (): Promise<unknown> => pylonSource({ url: early.url, netuid: NETUID, token: TOKEN, egress }).read();
+    expect(readMetagraph(await read())).toMatchObject({ block: 99, neurons: [{ hotkey: ADA.address, uid: 7 }] });
+    early.answer = 404;
+    await expect(read()).rejects.toThrow('answers 404');
+    await early.close();
   });
 
   it('lets its members register, each under its coldkey and with its uid', async () => {
