@@ -25,6 +25,7 @@ const COMMANDS = {
   bench: { build: true, module: 'bench/dist/main.js' },
   'simulate:routing': { build: true, module: 'simulations/dist/routing/main.js' },
   'simulate:audit': { build: true, module: 'simulations/dist/audit/main.js' },
+  'scores:keys': { build: true, module: 'tools/launcher/dist/scores-keys.js' },
   goldens: { build: true, module: 'simulations/dist/goldens/main.js' },
   fuzz: { build: true, module: 'simulations/dist/fuzz/main.js' },
   calibrate: { build: true, module: 'services/auditor/dist/calibrate/main.js' },
