@@ -10,6 +10,12 @@ const noise = (side: number): Promise<Buffer> =>
     .png()
     .toBuffer();
 
+/** Without the bytes, which a failure would print. */
+function said(zip: Uint8Array): string {
+  const found = onlyPhotograph(zip);
+  return found.ok ? `a picture of ${found.value.length} bytes` : found.reason;
+}
+
 describe('a zip with a photograph', () => {
   it('is the photograph, whatever lies beside it', async () => {
     const png = await noise(40);
@@ -50,21 +56,19 @@ describe('a zip with a photograph', () => {
     zeros.set([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
     const large = zipSync({ 'a.png': zeros });
     expect(large.length).toBeLessThan(MIB);
-    expect(onlyPhotograph(large)).toMatchObject({ reason: expect.stringContaining('0 pictures') as string });
+    expect(said(large)).toContain('0 pictures');
     const some = zipSync({ 'a.png': zeros.subarray(0, 15 * MIB) });
     const many = zipSync(
       Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`${i}.png`, zeros.subarray(0, 15 * MIB)])),
     );
-    expect(onlyPhotograph(many)).toMatchObject({ reason: expect.stringContaining('bytes unpacked') as string });
+    expect(said(many)).toContain('bytes unpacked');
     const crowd = zipSync(Object.fromEntries(Array.from({ length: 1_001 }, (_, i) => [`${i}`, text])));
-    expect(onlyPhotograph(crowd)).toMatchObject({
-      reason: expect.stringContaining('more than 1000 entries') as string,
-    });
+    expect(said(crowd)).toContain('more than 1000 entries');
     // Both headers of the entry say 8 bytes: no more is made of it, and that is no picture.
     const lying = Buffer.from(some);
     for (let at = 0; at + 4 <= lying.length; at += 1)
       if (lying.readUInt32LE(at) === 15 * MIB) lying.writeUInt32LE(8, at);
-    expect(onlyPhotograph(lying)).toMatchObject({ ok: true, value: { length: 8 } });
+    expect(said(lying)).toBe('a picture of 8 bytes');
     expect(await photographProblem(lying)).toMatch(/^cannot be decoded/);
   });
 
