@@ -158,6 +158,9 @@ export class FinishedJobs {
         ],
       );
       await client.query('COMMIT');
+    } catch (error) {
+      await client.query('ROLLBACK');
+      throw error;
     } finally {
       client.release();
     }

@@ -35,23 +35,31 @@ export type Worker = (command: SubmitJobCommand) => Omit<JobToFinish, 'requestKe
 export class StandInQuerier {
   readonly commands: SubmitJobCommand[] = [];
   private readonly subscription: Subscription;
+  /** One command after the other: two with the same key at the same time are one job. */
+  private turn: Promise<unknown> = Promise.resolve();
 
   constructor(
-    connection: NatsConnection,
-    jobs: FinishedJobs,
+    private readonly connection: NatsConnection,
+    private readonly jobs: FinishedJobs,
     public worker: Worker,
   ) {
-    this.subscription = answer<SubmitJobCommand>(connection, SUBJECTS.submitJob.subject, async (command) => {
+    this.subscription = answer<SubmitJobCommand>(connection, SUBJECTS.submitJob.subject, (command) => {
       this.commands.push(command);
-      const work = this.worker(command);
-      const known = await jobs.jobOfRequest(command.idempotencyKey);
-      if (known) return { jobId: known, state: 'succeeded' };
-      if (work === 'never') return silence;
-      const { kind, engine, input, idempotencyKey } = command;
-      const jobId = await jobs.finish({ kind, engine, input, ...work, requestKey: idempotencyKey });
-      connection.publish(SUBJECTS.jobFinished.subject, json.encode({}));
-      return { jobId, state: work.state ?? 'succeeded' };
+      const answered = this.turn.then(() => this.submit(command));
+      this.turn = answered.catch(() => undefined);
+      return answered;
     });
+  }
+
+  private async submit(command: SubmitJobCommand): Promise<unknown> {
+    const work = this.worker(command);
+    const known = await this.jobs.jobOfRequest(command.idempotencyKey);
+    if (known) return { jobId: known, state: 'succeeded' };
+    if (work === 'never') return silence;
+    const { kind, engine, input, idempotencyKey } = command;
+    const jobId = await this.jobs.finish({ kind, engine, input, ...work, requestKey: idempotencyKey });
+    this.connection.publish(SUBJECTS.jobFinished.subject, json.encode({}));
+    return { jobId, state: work.state ?? 'succeeded' };
   }
 
   close(): void {
