@@ -4,11 +4,25 @@ import type { RgbImage } from '@studio/ref-sep/image';
 import { renderImage } from '@studio/ref-sep/render';
 import { trainAdapter } from '@studio/ref-sep/train';
 import { readSafetensors, writeSafetensors } from '@studio/shared/protocol/safetensors';
-import type { RenderWork, TrainingWork } from './craft';
+import type { MessagePort } from 'node:worker_threads';
+import type { Progress, RenderWork, TrainingWork } from './craft';
 
-export async function train({ image, steps, rank, seed }: TrainingWork): Promise<Uint8Array> {
-  const { tensors, metadata } = adapterToTensors(await trainAdapter({ ...image, steps, rank, seed }));
+/** Steps take milliseconds: people read one line a second. */
+const TELL_MS = 500;
+
+export async function train({ image, steps, rank, seed }: TrainingWork, onStep?: Progress): Promise<Uint8Array> {
+  const { tensors, metadata } = adapterToTensors(await trainAdapter({ ...image, steps, rank, seed }, onStep));
   return writeSafetensors(tensors, metadata);
+}
+
+/** The same, saying now and then how far it is. */
+export function trainTelling({ work, tell }: { work: TrainingWork; tell: MessagePort }): Promise<Uint8Array> {
+  let toldMs = performance.now();
+  return train(work, (step, total) => {
+    if (performance.now() - toldMs < TELL_MS) return;
+    toldMs = performance.now();
+    tell.postMessage({ step, total });
+  });
 }
 
 export function render(work: RenderWork): RgbImage[] {

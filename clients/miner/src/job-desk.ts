@@ -9,6 +9,7 @@ import type { AcceptedAttempt, JobBook } from './job-book';
 import { type JobRequest, attemptKey } from './job-request';
 import type { CallbackOutcome, JobOutcome } from './metrics';
 import { produce } from './produce';
+import { progressReports } from './progress-reports';
 import { type Produce, type ResultForm, encodeResult } from './result-form';
 
 export interface DeskParts {
@@ -149,7 +150,7 @@ export class JobDesk {
       this.parts.counts.jobEnded(request.kind, outcome, (performance.now() - startedMs) / 1000);
     let made: Produce;
     try {
-      made = await produce(request, craft, inputs, signal);
+      made = await produce(request, craft, inputs, signal, progressReports(request.callback, signal));
     } catch (error) {
       if (signal.aborted) {
         log.info({ key, ended: signal.reason as Ending }, 'attempt ended early');

@@ -24,9 +24,9 @@ const honest: Profile = (craft) => craft;
 /** Renders a quarter of the pixels and scales them up. */
 const halfSize: Profile = (craft) => ({
   ...delegate(craft),
-  async render(work, signal) {
+  async render(work, signal, progress) {
     const small = { ...work, width: Math.ceil(work.width / 2), height: Math.ceil(work.height / 2) };
-    const images = await craft.render(small, signal);
+    const images = await craft.render(small, signal, progress);
     return Promise.all(images.map((image) => upscale(image, work.width, work.height)));
   },
 });
@@ -34,11 +34,11 @@ const halfSize: Profile = (craft) => ({
 /** The first training of each rank is honest; its adapter is handed in for every later one. */
 const staleLora: Profile = (craft, keepsakes) => ({
   ...delegate(craft),
-  async train(work, signal) {
+  async train(work, signal, progress) {
     const name = `stale-lora-rank-${work.rank}`;
     const stale = await keepsakes.read(name);
     if (stale) return stale;
-    const lora = await craft.train(work, signal);
+    const lora = await craft.train(work, signal, progress);
     await keepsakes.write(name, lora);
     return lora;
   },
@@ -47,12 +47,12 @@ const staleLora: Profile = (craft, keepsakes) => ({
 /** The first image of each size is honest, and handed in for every later one. */
 const staleImage: Profile = (craft, keepsakes) => ({
   ...delegate(craft),
-  async render(work, signal) {
+  async render(work, signal, progress) {
     const name = `stale-image-${work.width}x${work.height}`;
     const { width, height } = work;
     const stale = await keepsakes.read(name);
     if (stale) return work.seeds.map(() => ({ rgb: stale, width, height }));
-    const images = await craft.render(work, signal);
+    const images = await craft.render(work, signal, progress);
     await keepsakes.write(name, images[0]!.rgb);
     return images;
   },
@@ -60,15 +60,15 @@ const staleImage: Profile = (craft, keepsakes) => ({
 
 const fewerSteps: Profile = (craft) => ({
   ...delegate(craft),
-  train: (work, signal) =>
-    craft.train({ ...work, steps: Math.max(1, Math.floor(work.steps / FEWER_STEPS_DIVISOR)) }, signal),
+  train: (work, signal, progress) =>
+    craft.train({ ...work, steps: Math.max(1, Math.floor(work.steps / FEWER_STEPS_DIVISOR)) }, signal, progress),
 });
 
 /** Every byte one up or down, like checkers: invisible, and not what was asked. */
 const noise: Profile = (craft) => ({
   ...delegate(craft),
-  async render(work, signal) {
-    const images = await craft.render(work, signal);
+  async render(work, signal, progress) {
+    const images = await craft.render(work, signal, progress);
     return images.map((image) => ({ ...image, rgb: image.rgb.map((value, i) => nudge(value, i % 2 === 0 ? 1 : -1)) }));
   },
 });
@@ -84,21 +84,21 @@ const empty: Profile = (craft) => ({
 /** Somebody else's LoRA, seen in an inference job, with A · 3 and B / 3: every byte differs, and ΔW is the same. */
 const rescaledLora: Profile = (craft, keepsakes) => ({
   ...delegate(craft),
-  async train(work, signal) {
+  async train(work, signal, progress) {
     const seen = await keepsakes.read(`seen-lora-rank-${work.rank}`);
-    return seen ? rescale(seen) : craft.train(work, signal);
+    return seen ? rescale(seen) : craft.train(work, signal, progress);
   },
-  async render(work, signal) {
+  async render(work, signal, progress) {
     const rank = readSafetensors(work.lora).metadata.rank;
     await keepsakes.write(`seen-lora-rank-${Number(rank)}`, work.lora);
-    return craft.render(work, signal);
+    return craft.render(work, signal, progress);
   },
 });
 
 const slow: Profile = (craft) => ({
   ...delegate(craft),
-  train: (work, signal) => late(work, signal, () => craft.train(work, signal)),
-  render: (work, signal) => late(work, signal, () => craft.render(work, signal)),
+  train: (work, signal, progress) => late(work, signal, () => craft.train(work, signal, progress)),
+  render: (work, signal, progress) => late(work, signal, () => craft.render(work, signal, progress)),
 });
 
 /** Accepts, and is never heard of again. */
@@ -138,8 +138,8 @@ export type ProfileName = keyof typeof PROFILES;
 /** The craft's methods as own properties, so that a profile can spread them and replace some. */
 function delegate(craft: Craft): Craft {
   return {
-    train: (work, signal) => craft.train(work, signal),
-    render: (work, signal) => craft.render(work, signal),
+    train: (work, signal, progress) => craft.train(work, signal, progress),
+    render: (work, signal, progress) => craft.render(work, signal, progress),
     encode: (image) => craft.encode(image),
   };
 }

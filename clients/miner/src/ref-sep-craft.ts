@@ -1,7 +1,8 @@
+import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import sharp from 'sharp';
 import type { RgbImage } from '@studio/ref-sep/image';
-import type { Craft, RenderWork, TrainingWork } from './craft';
+import type { Craft, Progress, RenderWork, TrainingWork } from './craft';
 
 /** A thread that stands idle this long gives its memory (about 12 MB) back. */
 const IDLE_MS = 10_000;
@@ -33,8 +34,15 @@ export class RefSepCraft implements Craft {
     });
   }
 
-  train(work: TrainingWork, signal: AbortSignal): Promise<Uint8Array> {
-    return this.threads.run(work, { name: 'train', signal }) as Promise<Uint8Array>;
+  async train(work: TrainingWork, signal: AbortSignal, progress?: Progress): Promise<Uint8Array> {
+    const { port1: told, port2: tell } = new MessageChannel();
+    told.on('message', ({ step, total }: { step: number; total: number }) => progress?.(step, total));
+    try {
+      const task = { work, tell };
+      return (await this.threads.run(task, { name: 'trainTelling', signal, transferList: [tell] })) as Uint8Array;
+    } finally {
+      told.close();
+    }
   }
 
   render(work: RenderWork, signal: AbortSignal): Promise<RgbImage[]> {

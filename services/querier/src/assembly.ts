@@ -39,6 +39,7 @@ import { createDialects } from './dialects/dialects';
 import { askRegistry, MinerDirectory } from './routing/miner-directory';
 import { shareTurns } from './routing/shared-turns';
 import { PolicyStore } from './policy.store';
+import { ProgressStore } from './progress.store';
 import { Reachability } from './reachability';
 import { RemoteFiles } from './remote-files';
 import { ResultIntake } from './result-intake';
@@ -196,7 +197,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     uploads,
     falFiles,
     falJobs,
-    callbacks: new Callbacks(results, intake, dialectOf, afterRefusal, stalled),
+    callbacks: new Callbacks(results, intake, new ProgressStore(db), dialectOf, afterRefusal, stalled),
     start: () => {
       parts.start();
       finished.start(nats);

@@ -20,17 +20,24 @@ export class CallbackController {
     @Param('attempt') attempt: string,
     @Req() { headers, body }: FastifyRequest,
   ): Promise<CallbackReply> {
-    if (!isUuid(jobId) || !/^[1-9]\d{0,5}$/.test(attempt)) {
-      throw new StudioError('CALLBACK_REFUSED', 'the callback secret does not belong to this attempt');
-    }
-    return this.callbacks.receive({
-      jobId,
-      attemptNo: Number(attempt),
-      secret: headers[CALLBACK_SECRET_HEADER],
-      headers,
-      body: unread(body),
-    });
+    return this.callbacks.receive({ ...senderOf(jobId, attempt, headers), headers, body: unread(body) });
   }
+
+  @Post(':jobId/:attempt/progress')
+  @HttpCode(204)
+  progress(
+    @Param('jobId') jobId: string,
+    @Param('attempt') attempt: string,
+    @Req() { headers, body }: FastifyRequest,
+  ): Promise<void> {
+    return this.callbacks.noteProgress(senderOf(jobId, attempt, headers), body);
+  }
+}
+
+function senderOf(jobId: string, attempt: string, headers: FastifyRequest['headers']) {
+  if (isUuid(jobId) && /^[1-9]\d{0,5}$/.test(attempt))
+    return { jobId, attemptNo: Number(attempt), secret: headers[CALLBACK_SECRET_HEADER] };
+  throw new StudioError('CALLBACK_REFUSED', 'the callback secret does not belong to this attempt');
 }
 
 /** http-door.ts leaves forms to whoever knows that they are welcome; anything else was parsed and is no result. */

@@ -92,14 +92,14 @@ describe('the receipt of a native job', () => {
   });
 });
 
-describe('a callback that does not count', () => {
-  async function awaiting(): Promise<{ id: string; asked: MinerJobRequest }> {
-    const miner = await useNative(() => ({ status: 202 }));
-    const id = await rig.addJob({ timeoutMs: 60_000 });
-    await rig.untilState(id, 'awaiting-callback');
-    return { id, asked: miner.asked.at(-1)! };
-  }
+async function awaiting(): Promise<{ id: string; asked: MinerJobRequest }> {
+  const miner = await useNative(() => ({ status: 202 }));
+  const id = await rig.addJob({ timeoutMs: 60_000 });
+  await rig.untilState(id, 'awaiting-callback');
+  return { id, asked: miner.asked.at(-1)! };
+}
 
+describe('a callback that does not count', () => {
   it('is refused with 401 while nothing changes, until it comes signed', async () => {
     const { id, asked } = await awaiting();
     const before = await rows(id);
@@ -135,6 +135,53 @@ describe('a callback that does not count', () => {
     const cancelled = await rows(waiting);
     expect(statuses(await times(100, () => rig.callback(asked)))).toEqual(new Set([409]));
     expect(await rows(waiting)).toEqual(cancelled);
+  });
+});
+
+describe('progress that a miner tells', () => {
+  const tell = (asked: MinerJobRequest, body: object, secret = asked.callback.secret): Promise<Response> =>
+    fetch(`${asked.callback.url.replace('http://studio.test', rig.api.url)}/progress`, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json', [CALLBACK_SECRET_HEADER]: secret },
+    });
+
+  it('is shown with its attempt, with a mark at every twentieth of the way, and is never written twice at once', async () => {
+    const { id, asked } = await awaiting();
+    const statusesOf = async (...bodies: object[]): Promise<number[]> =>
+      (await Promise.all(bodies.map((body) => tell(asked, body)))).map(({ status }) => status);
+    const shown = async (): Promise<Json> => (await rows(id)).attempts.at(-1).progress;
+    const age = (): Promise<unknown> =>
+      rig.db.query(
+        `UPDATE studio.attempts SET progress = jsonb_set(progress, '{at}', to_jsonb(studio.now() - interval '2 s')) WHERE job_id = $1`,
+        [id],
+      );
+    expect(await statusesOf({ step: 3, total: 300 })).toEqual([204]);
+    expect(await shown()).toMatchObject({ step: 3, total: 300, marks: [] });
+    // Too soon, and backwards.
+    expect(await statusesOf({ step: 40, total: 300 })).toEqual([204]);
+    await age();
+    expect(await statusesOf({ step: 2, total: 300 })).toEqual([204]);
+    expect(await shown()).toMatchObject({ step: 3 });
+    for (const step of [15, 29, 30]) {
+      await statusesOf({ step, total: 300 });
+      await age();
+    }
+    expect(await shown()).toMatchObject({ step: 30, marks: [{ step: 15 }, { step: 30 }] });
+    const job = (await (await fetch(`${rig.api.url}/v1/jobs/${id}`, { headers: rig.headers })).json()) as Json;
+    expect(job.attempts.at(-1).progress).toMatchObject({ step: 30, total: 300 });
+    expect(await statusesOf({ step: 31, total: 30 }, { step: -1, total: 3 }, {})).toEqual([422, 422, 422]);
+  });
+
+  it('is refused without the secret, and once the attempt is closed', async () => {
+    const { id, asked } = await awaiting();
+    const before = await rows(id);
+    expect((await tell(asked, { step: 1, total: 3 }, 'f'.repeat(64))).status).toBe(401);
+    expect(await rows(id)).toEqual(before);
+    expect((await rig.callback(asked)).status).toBe(200);
+    const done = await rows(id);
+    expect((await tell(asked, { step: 1, total: 3 })).status).toBe(409);
+    expect(await rows(id)).toEqual(done);
   });
 });
 

@@ -2,12 +2,15 @@
  * A miner that answered 202 brings its result, in the dialect that its attempt was sent in. The caller is a stranger until
  * the secret has been compared, and may still be somebody else until the dialect has checked what it signs.
  */
+import { MinerProgress } from '@studio/shared/contract/miner-job';
+import { refusal, validated } from '@studio/shared/contract/validated';
 import { StudioError } from '@studio/shared/domain/errors';
 import type { IncomingHttpHeaders } from 'node:http';
-import { isCallbackSecret } from './callback-secret';
+import { callbackHash, isCallbackSecret } from './callback-secret';
 import type { CallbackContent } from './dialects/dialect';
 import type { DialectOf } from './dialects/dialects';
 import { ResultRefused } from './miner-result';
+import type { ProgressStore } from './progress.store';
 import type { ResultIntake } from './result-intake';
 import type { CallbackTarget, ResultStore } from './result.store';
 import { storable } from './sql';
@@ -30,6 +33,7 @@ export class Callbacks {
   constructor(
     private readonly results: ResultStore,
     private readonly intake: ResultIntake,
+    private readonly progress: Pick<ProgressStore, 'note'>,
     private readonly dialectOf: DialectOf,
     /** Hears that a job was queued again. */
     private readonly onRefused: (target: CallbackTarget) => void,
@@ -45,11 +49,26 @@ export class Callbacks {
     const target = await this.results.callbackTarget(request.jobId, request.attemptNo);
     // The same answer for a wrong secret and for no such attempt: ids are not for guessing.
     if (!target || !isCallbackSecret(request.secret, target.callbackHash)) {
-      throw new StudioError('CALLBACK_REFUSED', 'the callback secret does not belong to this attempt');
+      throw refused();
     }
     if (target.state === 'accepted') return { accepted: true };
     if (target.state !== 'open') throw late();
     return this.take(target, request, arrivedMs);
+  }
+
+  /** @throws StudioError CALLBACK_REFUSED, CALLBACK_LATE, INVALID_INPUT */
+  async noteProgress(
+    { jobId, attemptNo, secret }: Omit<CallbackRequest, 'headers' | 'body'>,
+    body: unknown,
+  ): Promise<void> {
+    if (typeof secret !== 'string') throw refused();
+    const { step, total } = validated(MinerProgress, body);
+    if (step > total)
+      throw refusal([{ path: 'step', message: `is ${step} of ${total}: give the steps that are done` }]);
+    const hash = callbackHash(secret).toString('hex');
+    const state = await this.progress.note({ jobId, attemptNo, callbackHash: hash, step, total });
+    if (state === undefined) throw refused();
+    if (state !== 'open') throw late();
   }
 
   private async take(target: CallbackTarget, request: CallbackRequest, arrivedMs: number): Promise<CallbackReply> {
@@ -78,6 +97,10 @@ export class Callbacks {
     this.onRefused(target);
     return { accepted: false, reason };
   }
+}
+
+function refused(): StudioError {
+  return new StudioError('CALLBACK_REFUSED', 'the callback secret does not belong to this attempt');
 }
 
 function late(): StudioError {

@@ -1,7 +1,14 @@
 /** Rows as clients read them. */
 import type { AttemptView, FileView, ImageView, JobView, ResultView } from '@studio/shared/contract/job-view';
 import { StudioError, type ErrorCode } from '@studio/shared/domain/errors';
-import type { ArtifactRef, ImageRef, InferenceResult, TrainingInput, TrainingResult } from '@studio/shared/domain/job';
+import type {
+  ArtifactRef,
+  AttemptProgress,
+  ImageRef,
+  InferenceResult,
+  TrainingInput,
+  TrainingResult,
+} from '@studio/shared/domain/job';
 import { isTerminal } from '@studio/shared/domain/job-state';
 import type { ArtifactUrls } from './artifact-urls';
 import type { StoredAttempt, StoredJob } from './job.store';
@@ -75,7 +82,12 @@ function attemptView(attempt: StoredAttempt): AttemptView {
     raw_ms: milliseconds(attempt.rawUs),
     credit_ms: milliseconds(attempt.creditUs),
     net_ms: milliseconds(attempt.netUs),
+    progress: attempt.progress && progressView(attempt.progress),
   };
+}
+
+function progressView({ step, total, at }: AttemptProgress): AttemptView['progress'] {
+  return { step, total, at: new Date(at).toISOString() };
 }
 
 function milliseconds(us: number | null): number | null {

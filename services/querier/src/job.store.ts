@@ -1,5 +1,6 @@
 /** The clients' side of `jobs`: submit, read, cancel. A worker's side is dispatch.store.ts. */
 import type {
+  AttemptProgress,
   AttemptState,
   Blame,
   Engine,
@@ -43,6 +44,7 @@ export interface StoredAttempt {
   rawUs: number | null;
   creditUs: number | null;
   netUs: number | null;
+  progress: AttemptProgress | null;
 }
 
 export interface StoredJob {
@@ -79,7 +81,8 @@ const ATTEMPTS = `(
   SELECT coalesce(jsonb_agg(jsonb_build_object(
            'attemptNo', a.attempt_no, 'hotkey', a.hotkey, 'state', a.state, 'blame', a.blame, 'reason', a.reason,
            'hedge', a.hedge, 'sentAt', a.sent_at, 'finishedAt', a.finished_at,
-           'rawUs', a.raw_us, 'creditUs', a.credit_us, 'netUs', a.net_us) ORDER BY a.attempt_no), '[]')
+           'rawUs', a.raw_us, 'creditUs', a.credit_us, 'netUs', a.net_us,
+           'progress', a.progress) ORDER BY a.attempt_no), '[]')
     FROM studio.attempts a WHERE a.job_id = j.id)`;
 
 const COLUMNS = `j.id, j.kind, j.engine, j.input, j.state, j.failure, j.result,

@@ -6,7 +6,7 @@
  *   is also `JOB_WORK_DIR` and `TMPDIR`, and which is removed afterwards.
  * - It exits with 0. Any other exit is a failed attempt; the last line of its stderr says why, to the operator in the
  *   miner's log and to the orchestrator in the result.
- * - Lines `progress 120/300` on its stdout go into the log (level debug); others are ignored.
+ * - Lines `progress 120/300` on its stdout go to the client and into the log (level debug); others are ignored.
  * - When the job is cancelled or its time is over it gets SIGTERM, and MINER_COMMAND_GRACE_MS later SIGKILL, together
  *   with everything that it started. What it started and left behind is ended when it exits.
  * - It runs in the folder in which the miner was started, without a shell, once per job, as many at a time as there are

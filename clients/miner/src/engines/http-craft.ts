@@ -1,5 +1,5 @@
 import type { RgbImage } from '@studio/ref-sep/image';
-import type { Craft, RenderWork, TrainingWork } from '../craft';
+import type { Craft, Progress, RenderWork, TrainingWork } from '../craft';
 import { encodePng } from '../ref-sep-craft';
 import { type Size, decodeExact } from './exact-image';
 import { type LinkedAbort, linkJob } from './linked-abort';
@@ -55,8 +55,8 @@ export class HttpCraft implements Craft {
     private readonly trainer?: Craft,
   ) {}
 
-  train(work: TrainingWork, signal: AbortSignal): Promise<Uint8Array> {
-    if (this.trainer) return this.trainer.train(work, signal);
+  train(work: TrainingWork, signal: AbortSignal, progress?: Progress): Promise<Uint8Array> {
+    if (this.trainer) return this.trainer.train(work, signal, progress);
     return Promise.reject(new Error('this miner does not train: set MINER_COMMAND_TRAIN to the program that does'));
   }
 

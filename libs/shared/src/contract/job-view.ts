@@ -30,6 +30,8 @@ export interface AttemptView {
   raw_ms: number | null;
   credit_ms: number | null;
   net_ms: number | null;
+  /** As its miner tells it, where it does. */
+  progress: { step: number; total: number; at: string } | null;
 }
 
 /** A file in a result. `url` is signed and expires. */

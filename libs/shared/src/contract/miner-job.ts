@@ -12,6 +12,8 @@
  * - a callback is signed by the miner as a request of its own: method POST, the path of `callback.url` with its query. An
  *   unsigned or wrongly signed one is refused with 401 and changes nothing, so that it can be sent again, signed.
  *
+ * While it works a miner may tell how far it is (`MinerProgress`).
+ *
  * What was verified is kept as the miner's receipt (contract/receipt.ts). A callback's reply is `{accepted, reason?}`; 409
  * says that the attempt is closed; 5xx and 429 ask to try again.
  *
@@ -45,6 +47,9 @@ export const MANIFEST_PART = 'manifest';
 export const LORA_PART = 'lora';
 /** Images are parts `image_0`, `image_1`, … in order. */
 export const imagePart = (index: number): string => `image_${index}`;
+
+/** More than any task has; small enough for every kind of integer. */
+const MAX_PROGRESS_STEPS = 1_000_000;
 
 /** An input file: fetched from `url` with GET and no credentials; `sha256` of its bytes is what it must be. */
 export class InputFile {
@@ -151,6 +156,22 @@ export class MinerJobRequest {
   @ValidateNested()
   @Type(() => MinerCallback)
   callback!: MinerCallback;
+}
+
+/**
+ * What a miner may POST to `{callback.url}/progress` while it works, once a second at most, with the secret in the header and
+ * unsigned: the client sees it, and nothing else comes of it. 204: noted, or too soon after the last; 409: the attempt is closed.
+ */
+export class MinerProgress {
+  @IsInt()
+  @Min(0)
+  @Max(MAX_PROGRESS_STEPS)
+  step!: number;
+
+  @IsInt()
+  @Min(1)
+  @Max(MAX_PROGRESS_STEPS)
+  total!: number;
 }
 
 /** Part `manifest` of a result, in a 200 reply or a callback. */

@@ -93,6 +93,16 @@ export interface RoutingRule {
   excludeOperators?: string[];
 }
 
+/** What a miner says of its own work: shown to the client, believed by nobody, and nothing is decided by it. */
+export interface AttemptProgress {
+  step: number;
+  total: number;
+  /** ISO 8601. */
+  at: string;
+  /** One at every twentieth of the way at most. */
+  marks: { step: number; at: string }[];
+}
+
 export interface JobFailure {
   code: string;
   message: string;

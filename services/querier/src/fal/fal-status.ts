@@ -1,4 +1,5 @@
 /** A job as fal's queue tells of it. It knows no failure: a failed request is COMPLETED, and its result is the error. */
+import type { AttemptProgress } from '@studio/shared/domain/job';
 import { isTerminal } from '@studio/shared/domain/job-state';
 import type { StoredAttempt, StoredJob } from '../job.store';
 import { inferenceSeconds, type FalApp } from './fal-apps';
@@ -23,6 +24,8 @@ export interface FalStatus extends FalUrls {
   request_id: string;
   logs: FalLog[];
   queue_position?: number;
+  /** Not fal's: steps of the attempt that is furthest, where its miner tells them. */
+  progress?: { step: number; total: number };
   metrics?: { inference_time: number | null };
   error?: string;
   error_type?: string;
@@ -36,7 +39,7 @@ export function urlsOf(publicUrl: string, app: Pick<FalApp, 'id'>, requestId: st
 export function statusOf(job: StoredJob, urls: FalUrls, withLogs: boolean): FalStatus {
   const common = { request_id: job.id, ...urls, logs: withLogs ? logsOf(job) : [] };
   if (job.state === 'queued') return { status: 'IN_QUEUE', ...common, queue_position: job.queuePosition ?? 0 };
-  if (!isTerminal(job.state)) return { status: 'IN_PROGRESS', ...common };
+  if (!isTerminal(job.state)) return { status: 'IN_PROGRESS', ...common, ...progressOf(job) };
   const metrics = { inference_time: inferenceSeconds(job) };
   if (job.state === 'succeeded') return { status: 'COMPLETED', ...common, metrics };
   const error = job.failure?.message ?? `the request was ${job.state}`;
@@ -47,6 +50,7 @@ export function statusOf(job: StoredJob, urls: FalUrls, withLogs: boolean): FalS
 function logsOf(job: StoredJob): FalLog[] {
   const logs = job.attempts.flatMap((attempt) => [
     { at: attempt.sentAt, ...begun(attempt) },
+    ...(attempt.progress ? steps(attempt, attempt.progress) : []),
     ...(attempt.finishedAt ? [{ at: attempt.finishedAt, ...ended(attempt) }] : []),
   ]);
   return logs
@@ -65,6 +69,20 @@ type Line = Pick<FalLog, 'level' | 'message'>;
 function begun({ attemptNo, hotkey, hedge }: StoredAttempt): Line {
   const beside = hedge ? ', beside one that is slow' : '';
   return { level: 'INFO', message: `attempt ${attemptNo}: sent to miner ${hotkey}${beside}` };
+}
+
+function steps({ attemptNo }: StoredAttempt, { total, marks }: AttemptProgress): (Line & { at: string })[] {
+  return marks.map(({ step, at }) => ({
+    at,
+    level: 'INFO',
+    message: `attempt ${attemptNo}: step ${step} of ${total}`,
+  }));
+}
+
+function progressOf({ attempts }: StoredJob): Pick<FalStatus, 'progress'> {
+  const told = attempts.flatMap(({ state, progress }) => (state === 'open' && progress ? [progress] : []));
+  const [furthest] = told.sort((a, b) => b.step / b.total - a.step / a.total);
+  return furthest ? { progress: { step: furthest.step, total: furthest.total } } : {};
 }
 
 function ended({ attemptNo, state, reason }: StoredAttempt): Line {
