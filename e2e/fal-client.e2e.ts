@@ -91,7 +91,7 @@ describe("fal's client", () => {
       expect(pictures.timings.inference).toBeGreaterThan(0);
       for (const { url, width, height, content_type } of pictures.images) {
         const found = await sharp(Buffer.from(await (await fetch(url)).arrayBuffer())).metadata();
-        expect([found.width, found.height, content_type]).toEqual([width, height, 'image/png']);
+        expect([found.width, found.height, content_type]).toEqual([width, height, `image/${found.format}`]);
       }
     },
   );
@@ -143,9 +143,27 @@ describe("fal's client", () => {
     const last = seen.at(-1) as QueueStatus & { logs: { message: string }[] };
     expect(last).toMatchObject({ status: 'COMPLETED', request_id: requestId });
     const messages = last.logs.map(({ message }) => message);
-    expect(messages[0]).toMatch(/^attempt 1: sent to miner 5/);
+    expect(messages[0]).toMatch(/^queued: 1 × 512×512, seed \d+: ein schöner Kaffee ☕$/);
+    expect(messages[1]).toMatch(/^attempt 1: sent to miner 5/);
     expect(new Set(messages).size).toBe(messages.length);
     expect((data as unknown as Pictures).prompt).toBe('ein schöner Kaffee ☕');
+  });
+
+  it('sees how far a training is, in its status and in its logs', async () => {
+    const fal = viaFetch();
+    const images_data_url = await fal.storage.upload(photograph);
+    const seen: { progress?: { step: number; total: number } }[] = [];
+    const { requestId } = await fal.subscribe(TRAINING, {
+      input: { images_data_url, steps: 1_500 } as never,
+      logs: true,
+      pollInterval: 100,
+      onQueueUpdate: (status: QueueStatus) => void seen.push(status as never),
+    } as never);
+    const steps = seen.flatMap(({ progress }) => (progress ? [progress.step] : []));
+    expect(steps.length).toBeGreaterThan(1);
+    expect(steps).toEqual([...steps].sort((a, b) => a - b));
+    const { logs } = (await fal.queue.status(TRAINING, { requestId, logs: true })) as QueueStatus & { logs: { message: string }[] }; // prettier-ignore
+    expect(logs.map(({ message }) => message)).toContainEqual(expect.stringMatching(/^attempt 1: step \d+ of 1500$/));
   });
 
   it('submits, asks for the status, and gets the result, each by itself', async () => {

@@ -129,7 +129,8 @@ function newJob(clientId: string, input: InferenceInput): NewJob {
   const job = { kind: 'lora-inference', engine: 'ref-sep-v1', input, routing: {}, private: false } as const;
   const requestHash = createHash('sha256').update(JSON.stringify(job)).digest('hex');
   const timeoutMs = taskKind(job.kind, job.engine).timeoutMs(input);
-  return { ...job, id: uuid(), clientId, idempotencyKey: null, requestHash, timeoutMs };
+  const waits = { deadlineS: null, startDeadlineS: null, presentation: null };
+  return { ...job, ...waits, id: uuid(), clientId, idempotencyKey: null, requestHash, timeoutMs };
 }
 
 function setRemembering({ rememberFlag }: Product, on: boolean): void {

@@ -7,6 +7,7 @@ import { ArtifactRows } from './artifact.store';
 import { ArtifactUrls } from './artifact-urls';
 import { ArtifactFiles } from './tokens';
 import { LORA_TYPE } from './result-intake';
+import { toJpeg } from './pictures';
 import { Uploads } from './uploads';
 
 @ApiTags('artifacts')
@@ -33,9 +34,10 @@ export class ArtifactsController {
   @ApiParam({ name: 'sha256' })
   @ApiQuery({ name: 'expires' })
   @ApiQuery({ name: 'sig' })
+  @ApiQuery({ name: 'as', required: false, schema: { type: 'string', enum: ['jpeg'] } })
   async download(
     @Param('sha256') sha256: string,
-    @Query() { expires, sig }: Record<string, unknown>,
+    @Query() { expires, sig, as }: Record<string, unknown>,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     this.urls.assertValid(sha256, expires, sig);
@@ -47,6 +49,8 @@ export class ArtifactsController {
     if (row.contentType === LORA_TYPE) {
       void reply.header('content-disposition', `attachment; filename="${sha256.slice(0, 16)}.safetensors"`);
     }
+    if (as === 'jpeg' && row.contentType.startsWith('image/'))
+      return void (await reply.type('image/jpeg').send(file.body.pipe(toJpeg())));
     await reply.type(row.contentType).header('content-length', file.bytes).send(file.body);
   }
 }

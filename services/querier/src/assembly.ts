@@ -26,6 +26,7 @@ import { dispatchMetrics } from './dispatch-metrics';
 import { Dispatcher } from './dispatcher';
 import { DoorWatch } from './door-watch';
 import type { QuerierEnv } from './env';
+import { Adoptions } from './fal/adoptions';
 import { FalFiles } from './fal/fal-files';
 import { FalJobs } from './fal/fal-jobs';
 import { UploadSlotStore } from './fal/upload-slot.store';
@@ -165,7 +166,7 @@ export type Api = ReturnType<typeof assembleApi>;
 
 /** The doors for clients, callbacks and the auditor. */
 export function assembleApi(env: QuerierEnv, parts: Parts) {
-  const { db, nats, jobs, urls, artifacts, checks, rows, results, intake, finishedHint, stalled, log } = parts;
+  const { db, nats, redis, jobs, urls, artifacts, checks, rows, results, intake, finishedHint, stalled, log } = parts;
   const { directory, dialectOf, turns, hedges, egress } = parts;
   const views = new JobViews(env.PUBLIC_URL, urls);
   const finished = new FinishedWatch(jobs, log);
@@ -178,7 +179,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
   const uploads = new Uploads(artifacts, rows, checks, views);
   const files = new ClientFiles(artifacts, rows, urls, checks, uploads, new RemoteFiles(egress));
   const submissions = new Submissions(jobs, directory, files, dialectOf);
-  const falFiles = new FalFiles(new UploadSlotStore(db, env.URL_TTL_SECONDS), uploads, urls, env.PUBLIC_URL);
+  const falFiles = new FalFiles(new UploadSlotStore(db, env.URL_TTL_SECONDS), uploads, urls, artifacts, env.PUBLIC_URL);
   const falJobs = new FalJobs({
     submissions,
     jobs,
@@ -186,6 +187,8 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     finished,
     cancellations,
     files: falFiles,
+    store: artifacts,
+    adoptions: new Adoptions(redis),
     publicUrl: env.PUBLIC_URL,
   });
   return {

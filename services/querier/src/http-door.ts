@@ -13,6 +13,15 @@ declare module 'fastify' {
 /** A photograph inside JSON: 15 MiB of base64 (contract/submit-job.ts) and the fields around it. */
 export const JSON_LIMIT = 16 * 1024 * 1024;
 
+/** Pieces of 10 MiB are what fal's client sends. */
+const MAX_PART = 16 * 1024 * 1024;
+const UPLOAD_PLACE = '/rest/storage/files/upload/';
+
+function unknownType({ headers }: FastifyRequest): Error {
+  const message = `content-type ${headers['content-type'] ?? '(none)'} is not read here: send application/json, or a file with its type`;
+  return Object.assign(new Error(message), { statusCode: 415 });
+}
+
 export function prepareServer(server: FastifyInstance, keys?: Pick<ClientKeyStore, 'authenticate'>): void {
   server.decorateRequest('clientId', '');
   const parseJson = server.getDefaultJsonParser('error', 'error');
@@ -30,11 +39,15 @@ export function prepareServer(server: FastifyInstance, keys?: Pick<ClientKeyStor
   // Read by the handler, after it has compared the secret: a result, and what a Dippy miner sends where it has no image.
   const forms = ['multipart/form-data', 'application/x-www-form-urlencoded'];
   server.addContentTypeParser(forms, (_request, payload, done) => done(null, payload));
+  server.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_PART }, (request, body, done) =>
+    // fal's client declares no type for the pieces of a file, and any for a whole one.
+    request.url.startsWith(UPLOAD_PLACE) ? done(null, body) : done(unknownType(request)),
+  );
   server.addHook('onSend', async (_request, reply) => void reply.header('x-content-type-options', 'nosniff'));
-  if (keys) server.addHook('onRequest', (request) => authenticate(request, keys));
+  // After the answer to a browser's preflight, which carries no key; before the body, which a stranger may not even send.
+  if (keys) server.addHook('preParsing', (request) => authenticate(request, keys));
 }
 
-/** Before the body is read: a stranger's 64 MiB are not even received. */
 async function authenticate(request: FastifyRequest, keys: Pick<ClientKeyStore, 'authenticate'>): Promise<void> {
   if (!needsKey(request)) return;
   request.clientId = await keys.authenticate(request.headers.authorization);

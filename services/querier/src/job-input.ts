@@ -34,12 +34,14 @@ export interface JobPlan {
   task: TaskKind;
   /** Audited by references only. */
   private: boolean;
+  deadlineS: number | null;
+  startDeadlineS: number | null;
   resolve(files: InputFiles): Promise<JobInput>;
 }
 
 /** @throws StudioError INVALID_INPUT, UNKNOWN_KIND */
 export function planJob(body: unknown): JobPlan {
-  const { kind, engine, input, private: isPrivate = false } = validated(SubmitJobBody, body);
+  const { kind, engine, input, private: isPrivate = false, ...waits } = validated(SubmitJobBody, body);
   const task = findTaskKind(kind, engine);
   if (!task) {
     const known = TASK_KINDS.map((item) => `${item.kind} on ${item.engine}`).join(', ');
@@ -49,7 +51,8 @@ export function planJob(body: unknown): JobPlan {
     kind === 'lora-training'
       ? planTraining(task, validated(TrainingRequest, input, 'input'))
       : planInference(task, validated(InferenceRequest, input, 'input'));
-  return { task, private: isPrivate, ...plan };
+  const { deadline_s: deadlineS = null, start_deadline_s: startDeadlineS = null } = waits;
+  return { task, private: isPrivate, deadlineS, startDeadlineS, ...plan };
 }
 
 function planTraining(task: TaskKind, request: TrainingRequest): Pick<JobPlan, 'resolve'> {

@@ -5,6 +5,7 @@
 import { blameOf, type Fault, type Witness } from '@studio/shared/domain/blame';
 import { afterAttempt } from '@studio/shared/domain/dispatch-policy';
 import type { JobFailure } from '@studio/shared/domain/job';
+import { INPUT_REFUSED } from './dialects/answers';
 import type { MinerAnswer } from './dialects/dialect';
 import type { DialectOf } from './dialects/dialects';
 import type { AttemptRecord, ClaimedJob, DispatchStore, NextMove } from './dispatch.store';
@@ -326,6 +327,9 @@ function failureOf(job: ClaimedJob): JobFailure {
       message: 'no registered miner can do this job any more: submit it again later',
     };
   }
+  // That everybody refuses it is the input's doing, and its client's to mend.
+  if (reasons.length > 1 && charged(job).every(({ reason }) => reason?.startsWith(INPUT_REFUSED)))
+    return { code: 'INPUT_REFUSED', message: `every miner that was asked refused the input. ${reasons.join('; ')}` };
   return { code: 'JOB_FAILED', message: `no miner gave a valid result. ${reasons.join('; ')}` };
 }
 

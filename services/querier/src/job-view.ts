@@ -6,6 +6,8 @@ import type {
   AttemptProgress,
   ImageRef,
   InferenceResult,
+  JobFailure,
+  JobState,
   TrainingInput,
   TrainingResult,
 } from '@studio/shared/domain/job';
@@ -45,7 +47,7 @@ export class JobViews {
     if (!isTerminal(state)) {
       throw new StudioError('NOT_FINISHED', `the job is ${state}: ask GET /v1/jobs/${id}?wait=25 until it is finished`);
     }
-    if (!result) throw new StudioError(END_CODES[state] ?? 'JOB_FAILED', failure?.message ?? `the job was ${state}`);
+    if (!result) throw endOf(state, failure);
     const { seed } = input;
     if ('lora' in result) return { id, ...this.training(result, input as TrainingInput), seed };
     return { id, images: (result satisfies InferenceResult).images.map((image) => this.image(image)), seed };
@@ -68,6 +70,20 @@ const END_CODES: Partial<Record<StoredJob['state'], ErrorCode>> = {
   expired: 'JOB_EXPIRED',
   cancelled: 'JOB_CANCELLED',
 };
+
+/** Ends that tell more than the state does. */
+const OWN_CODES: readonly ErrorCode[] = ['JOB_NOT_STARTED', 'INPUT_REFUSED'];
+
+/** Why a job that ended has no result. */
+export function endCode(state: JobState, failure: JobFailure | null): ErrorCode {
+  return OWN_CODES.find((code) => code === failure?.code) ?? END_CODES[state] ?? 'JOB_FAILED';
+}
+
+function endOf(state: JobState, failure: JobFailure | null): StudioError {
+  const code = endCode(state, failure);
+  const message = failure?.message ?? `the job was ${state}`;
+  return new StudioError(code, message, code === 'INPUT_REFUSED' ? [{ path: 'input', message }] : []);
+}
 
 function attemptView(attempt: StoredAttempt): AttemptView {
   return {

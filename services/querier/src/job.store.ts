@@ -9,13 +9,17 @@ import type {
   JobKind,
   JobResult,
   JobState,
+  Presentation,
   RoutingRule,
 } from '@studio/shared/domain/job';
-import { StudioError } from '@studio/shared/domain/errors';
+import { StudioError, type ErrorCode } from '@studio/shared/domain/errors';
 import { DEADLINE_TIMEOUTS } from '@studio/shared/domain/task-kinds';
 import { Batcher } from '@studio/shared/platform/batcher';
 import type { DataSource } from 'typeorm';
+import { QueuePositions, type WaitingRow } from './queue-positions';
 import { isRowFault, statesFor, type Updated } from './sql';
+
+const NOT_STARTED = 'JOB_NOT_STARTED' satisfies ErrorCode;
 
 export interface NewJob {
   id: string;
@@ -30,6 +34,10 @@ export interface NewJob {
   /** Audited by references only. */
   private: boolean;
   timeoutMs: number;
+  /** Seconds from now; null: as long as the task allows, and as long as that for the first attempt. */
+  deadlineS: number | null;
+  startDeadlineS: number | null;
+  presentation: Presentation | null;
 }
 
 export interface StoredAttempt {
@@ -59,17 +67,23 @@ export interface StoredJob {
   queuePosition: number | null;
   failure: JobFailure | null;
   result: JobResult | null;
+  presentation: Presentation | null;
   attempts: StoredAttempt[];
 }
 
 export type CancelledAttempt = Pick<StoredAttempt, 'hotkey' | 'attemptNo'> & Pick<StoredJob, 'kind' | 'engine'>;
 
-interface OwnedJob extends StoredJob {
+type Unplaced = Omit<StoredJob, 'queuePosition'>;
+
+interface OwnedJob extends Unplaced {
   clientId: string;
 }
 
-/** More jobs ahead than this are not counted: counting them would cost every reader what they cost. */
-const MAX_QUEUE_POSITION = 1_000;
+/** As many of the first that wait are numbered: a look at them takes about 5 ms. */
+const NUMBERED = 5_000;
+
+/** A job that was put off waits this long at most (job-run.ts); later entries are leases. */
+const PUT_OFF_S = 5;
 
 /** A job in one unit of group commit takes about 1 kB. */
 const SUBMIT_BATCH = 200;
@@ -85,16 +99,13 @@ const ATTEMPTS = `(
            'progress', a.progress) ORDER BY a.attempt_no), '[]')
     FROM studio.attempts a WHERE a.job_id = j.id)`;
 
-const COLUMNS = `j.id, j.kind, j.engine, j.input, j.state, j.failure, j.result,
+const COLUMNS = `j.id, j.kind, j.engine, j.input, j.state, j.failure, j.result, j.presentation,
   j.created_at AS "createdAt", j.deadline_at AS "deadlineAt", j.finished_at AS "finishedAt"`;
 
-const POSITION = `CASE WHEN j.state = 'queued' THEN (
-  SELECT count(*)::int FROM (
-    SELECT 1 FROM studio.jobs q WHERE q.state = 'queued' AND q.wake_at < j.wake_at LIMIT ${MAX_QUEUE_POSITION}) ahead) END`;
-
 export class JobStore {
-  private readonly submits: Batcher<NewJob, StoredJob | undefined>;
+  private readonly submits: Batcher<NewJob, Unplaced | undefined>;
   private readonly finds: Batcher<string, OwnedJob | undefined>;
+  private readonly positions = new QueuePositions(() => this.waiting());
 
   /** `onStored` hears, after the commit, which kinds have new jobs. */
   constructor(
@@ -111,7 +122,7 @@ export class JobStore {
    */
   async submit(job: NewJob): Promise<StoredJob> {
     const stored = await this.submits.add(job);
-    if (stored) return stored;
+    if (stored) return this.placed(stored);
     const earlier = job.idempotencyKey && (await this.findByKey(job.clientId, job.idempotencyKey, job.requestHash));
     if (!earlier) throw new StudioError('INTERNAL', 'the job was neither stored nor there before: send it again');
     return earlier;
@@ -134,17 +145,18 @@ export class JobStore {
     const found = await this.finds.add(id.toLowerCase());
     if (found?.clientId !== clientId) return undefined;
     const { clientId: _owner, ...job } = found;
-    return job;
+    return this.placed(job);
   }
 
   /** Newest first; ids are UUIDv7, so their order is the order of submission. */
   async list(clientId: string, limit: number, before: string | null): Promise<StoredJob[]> {
-    return this.db.query<StoredJob[]>(
-      `SELECT ${COLUMNS}, ${ATTEMPTS} AS attempts, ${POSITION} AS "queuePosition"
+    const jobs = await this.db.query<Unplaced[]>(
+      `SELECT ${COLUMNS}, ${ATTEMPTS} AS attempts
          FROM studio.jobs j WHERE j.client_id = $1 AND ($3::uuid IS NULL OR j.id < $3::uuid)
         ORDER BY j.id DESC LIMIT $2`,
       [clientId, limit, before],
     );
+    return Promise.all(jobs.map((job) => this.placed(job)));
   }
 
   /**
@@ -181,15 +193,21 @@ export class JobStore {
   }
 
   /**
-   * Ends what is past its deadline. An attempt is held against its miner only if its own time was over.
+   * Ends what is past its deadline, or was not begun in the time that its client gave. An attempt is held against its miner only if its own time was over.
    * @returns how many jobs were ended.
    */
   async expire(limit: number): Promise<number> {
     const [, count] = await this.db.query<Updated<unknown>>(
-      `WITH due AS MATERIALIZED (
+      `WITH over AS MATERIALIZED (
          SELECT id, timeout_ms FROM studio.jobs
           WHERE state IN (${statesFor('expire')}) AND deadline_at <= studio.now()
           ORDER BY deadline_at LIMIT $1 FOR UPDATE SKIP LOCKED),
+       unbegun AS MATERIALIZED (
+         SELECT id, timeout_ms FROM studio.jobs
+          WHERE state = 'queued' AND start_by <= studio.now() AND deadline_at > studio.now() AND attempt_no = 0
+          ORDER BY start_by LIMIT $1 FOR UPDATE SKIP LOCKED),
+       due AS (
+         SELECT *, '${NOT_STARTED}' AS code FROM unbegun UNION ALL SELECT *, 'JOB_EXPIRED' AS code FROM over),
        closed AS (
          UPDATE studio.attempts a
             SET state = 'timeout', finished_at = studio.now(), reason = 'the job reached its deadline',
@@ -197,9 +215,10 @@ export class JobStore {
            FROM due d WHERE a.job_id = d.id AND a.state = 'open')
        UPDATE studio.jobs j
           SET state = 'expired', finished_at = studio.now(), worker = NULL,
-              failure = jsonb_build_object('code', 'JOB_EXPIRED', 'message', format(
-                'not finished within %s s of its submission: submit it again, or when more miners are free',
-                round(extract(epoch FROM j.deadline_at - j.created_at))))
+              failure = jsonb_build_object('code', d.code, 'message', format(
+                'not %s within %s s of its submission: submit it again, or when more miners are free',
+                CASE d.code WHEN '${NOT_STARTED}' THEN 'begun' ELSE 'finished' END,
+                round(extract(epoch FROM CASE d.code WHEN '${NOT_STARTED}' THEN j.start_by ELSE j.deadline_at END - j.created_at))))
          FROM due d WHERE j.id = d.id RETURNING j.id`,
       [limit],
     );
@@ -210,9 +229,34 @@ export class JobStore {
     return this.submits.drain();
   }
 
+  private async placed(job: Unplaced): Promise<StoredJob> {
+    return { ...job, queuePosition: job.state === 'queued' ? await this.positions.of(job) : null };
+  }
+
+  /** Not those that only one miner may do, the auditor's: they wait for that one alone. */
+  private waiting(): Promise<WaitingRow[]> {
+    return this.db.query<WaitingRow[]>(
+      `SELECT id, kind, engine, (row_number() OVER (PARTITION BY kind, engine ORDER BY wake_at) - 1)::int AS ahead
+         FROM (SELECT id, kind, engine, wake_at FROM studio.jobs
+                WHERE state = 'queued' AND wake_at <= studio.now() + interval '${PUT_OFF_S} s' AND NOT routing ? 'onlyHotkey'
+                ORDER BY wake_at LIMIT ${NUMBERED}) first
+        ORDER BY wake_at`,
+    );
+  }
+
+  /** Jobs of this kind that wait for a miner, as far as anybody counts them. */
+  async countWaiting(kind: JobKind, engine: Engine): Promise<number> {
+    const [row] = await this.db.query<{ jobs: number }[]>(
+      `SELECT count(*)::int AS jobs FROM (
+         SELECT 1 FROM studio.jobs WHERE state = 'queued' AND kind = $1 AND engine = $2 AND NOT routing ? 'onlyHotkey' LIMIT ${NUMBERED}) waiting`,
+      [kind, engine],
+    );
+    return row?.jobs ?? 0;
+  }
+
   private async findAll(ids: string[]): Promise<(OwnedJob | undefined)[]> {
     const rows = await this.db.query<OwnedJob[]>(
-      `SELECT ${COLUMNS}, j.client_id AS "clientId", ${ATTEMPTS} AS attempts, ${POSITION} AS "queuePosition"
+      `SELECT ${COLUMNS}, j.client_id AS "clientId", ${ATTEMPTS} AS attempts
          FROM studio.jobs j WHERE j.id = ANY($1::uuid[])`,
       [ids],
     );
@@ -221,35 +265,30 @@ export class JobStore {
   }
 
   /**
-   * One statement for all; undefined for a key that was used before. Only due jobs are
-   * counted as ahead: the index still has an entry for every lease that was held since the last vacuum, at the lease's
-   * end, and to look at all of them took 4 ms a batch after 3,000 jobs.
+   * One statement for all; undefined for a key that was used before.
    */
-  private async insert(jobs: NewJob[]): Promise<(StoredJob | undefined)[]> {
-    type Given = Pick<StoredJob, 'createdAt' | 'deadlineAt' | 'queuePosition'>;
+  private async insert(jobs: NewJob[]): Promise<(Unplaced | undefined)[]> {
+    type Given = Pick<StoredJob, 'createdAt' | 'deadlineAt'>;
     const rows = await this.db.query<({ id: string } & Given)[]>(
-      `WITH ahead AS MATERIALIZED (
-         SELECT count(*)::int AS jobs FROM (
-           SELECT 1 FROM studio.jobs WHERE state = 'queued' AND wake_at <= studio.now()
-            LIMIT ${MAX_QUEUE_POSITION}) waiting)
-       INSERT INTO studio.jobs AS j (id, client_id, idempotency_key, request_hash, kind, engine, input, routing,
-                                     private, timeout_ms, deadline_at)
+      `INSERT INTO studio.jobs AS j (id, client_id, idempotency_key, request_hash, kind, engine, input, routing,
+                                     private, timeout_ms, deadline_at, start_by, presentation)
        SELECT g."id", g."clientId", g."idempotencyKey", decode(g."requestHash", 'hex'), g."kind", g."engine",
               g."input", g."routing", g."private", g."timeoutMs",
-              studio.now() + ${DEADLINE_TIMEOUTS} * g."timeoutMs" * interval '1 ms'
+              studio.now() + coalesce(g."deadlineS" * 1000, ${DEADLINE_TIMEOUTS} * g."timeoutMs") * interval '1 ms',
+              studio.now() + g."startDeadlineS" * interval '1 s', g."presentation"
          FROM jsonb_to_recordset($1::jsonb) AS g("id" uuid, "clientId" uuid, "idempotencyKey" text, "requestHash" text,
-              "kind" text, "engine" text, "input" jsonb, "routing" jsonb, "private" boolean, "timeoutMs" int)
+              "kind" text, "engine" text, "input" jsonb, "routing" jsonb, "private" boolean, "timeoutMs" int,
+              "deadlineS" int, "startDeadlineS" int, "presentation" jsonb)
        ON CONFLICT DO NOTHING
-       RETURNING j.id, j.created_at AS "createdAt", j.deadline_at AS "deadlineAt",
-                 (SELECT jobs FROM ahead) AS "queuePosition"`,
+       RETURNING j.id, j.created_at AS "createdAt", j.deadline_at AS "deadlineAt"`,
       [JSON.stringify(jobs)],
     );
     const stored = new Map(rows.map((row) => [row.id, row]));
     this.onStored(new Set(jobs.filter(({ id }) => stored.has(id)).map(({ kind }) => kind)));
-    return jobs.map(({ id, kind, engine, input }) => {
+    return jobs.map(({ id, kind, engine, input, presentation }) => {
       const row = stored.get(id);
       const fresh = { state: 'queued', finishedAt: null, failure: null, result: null } as const;
-      return row && { kind, engine, input, ...fresh, attempts: [], ...row };
+      return row && { kind, engine, input, presentation, ...fresh, attempts: [], ...row };
     });
   }
 }

@@ -36,6 +36,20 @@ const GRACE_MS = 1_500;
 
 const QUEUE = 'querier';
 
+/** For pages on any site: what opens a door here is the key, and no cookie. Request headers are allowed as they are asked for. */
+const CORS = {
+  origin: '*',
+  methods: ['GET', 'HEAD', 'POST', 'PUT', 'OPTIONS'],
+  exposedHeaders: [
+    'x-fal-request-id',
+    'x-fal-error-type',
+    'x-fal-retryable',
+    'x-fal-request-timeout-type',
+    'retry-after',
+  ],
+  maxAge: 600,
+};
+
 @Module({})
 export class QuerierModule {
   /** A worker's module has no `api`: health and metrics only. */
@@ -88,6 +102,7 @@ export async function openDoors(env: QuerierEnv, parts: Parts, api?: Api): Promi
     bodyParser: false,
     logger: frameworkLogger(parts.log),
   });
+  if (api) app.enableCors(CORS);
   app.useGlobalFilters(new ErrorsFilter());
   if (api) {
     SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, documentation(env)), {

@@ -1,18 +1,23 @@
 /** A job enters: over HTTP from a client, over NATS from the auditor. Both by the same door. */
 import { HOUSE_CLIENT_ID, type SubmitJobCommand } from '@studio/shared/contract/submit-job';
 import { isStudioError, StudioError } from '@studio/shared/domain/errors';
-import type { Engine, JobInput, JobKind, RoutingRule } from '@studio/shared/domain/job';
+import type { Engine, JobInput, JobKind, Presentation, RoutingRule } from '@studio/shared/domain/job';
 import { findTaskKind, type TaskKind } from '@studio/shared/domain/task-kinds';
 import { canonicalHash } from '@studio/shared/protocol/canonical';
 import { v7 as uuidv7 } from 'uuid';
 import type { DialectOf } from './dialects/dialects';
 import { houseFiles } from './input-files';
 import { fieldError, planJob, type InputFiles, type JobPlan } from './job-input';
-import type { JobStore, StoredJob } from './job.store';
+import type { JobStore, NewJob, StoredJob } from './job.store';
 import type { MinerDirectory } from './routing/miner-directory';
 
 /** Visible ASCII and spaces: what a header can carry unchanged. */
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,128}$/;
+
+export interface Door {
+  sent?: unknown;
+  presentation?: Presentation;
+}
 
 export class Submissions {
   constructor(
@@ -23,18 +28,19 @@ export class Submissions {
   ) {}
 
   /**
-   * @param sent what the client sent, where a door has put it into our words: a repetition is known by it.
+   * @param door what a door of its own knows of the request: what the client sent before it was put into our words (a repetition is
+   * known by it), and how it wants its images.
    * @throws StudioError naming the field and the remedy; nothing is stored then.
    */
-  async submit(clientId: string, body: unknown, idempotencyKey: string | null, sent = body): Promise<StoredJob> {
+  async submit(clientId: string, body: unknown, idempotencyKey: string | null, door: Door = {}): Promise<StoredJob> {
     if (idempotencyKey !== null && !IDEMPOTENCY_KEY.test(idempotencyKey)) {
       throw fieldError('INVALID_INPUT', 'Idempotency-Key', 'has to be 1 to 128 printable ASCII characters');
     }
-    const requestHash = canonicalHash(sent ?? null);
+    const requestHash = canonicalHash(door.sent ?? body ?? null);
     const plan = planJob(body);
     return this.orEarlier(clientId, idempotencyKey, requestHash, async () => {
       const prepared = await this.prepare(plan, this.files, {});
-      return { clientId, idempotencyKey, requestHash, ...prepared };
+      return { clientId, idempotencyKey, requestHash, presentation: door.presentation ?? null, ...prepared };
     });
   }
 
@@ -46,18 +52,18 @@ export class Submissions {
     const plan = input === undefined ? planJob({ kind, engine, input: request }) : storedPlan(kind, engine, input);
     return this.orEarlier(HOUSE_CLIENT_ID, idempotencyKey, requestHash, async () => {
       const prepared = await this.prepare(plan, houseFiles(this.files), rule);
-      return { clientId: HOUSE_CLIENT_ID, idempotencyKey, requestHash, ...prepared };
+      return { clientId: HOUSE_CLIENT_ID, idempotencyKey, requestHash, presentation: null, ...prepared };
     });
   }
 
   /** What costs nothing is asked first: the photograph of a job that nobody can do is not looked at. */
   private async prepare(plan: JobPlan, files: InputFiles, routing: RoutingRule) {
-    const { task, private: isPrivate } = plan;
+    const { task, private: isPrivate, deadlineS, startDeadlineS } = plan;
     await this.assertEligible(task, routing);
     if (isPrivate) this.assertReference(task);
     const input = await plan.resolve(files);
     await this.assertEligible(task, routing, input);
-    return { task, input, routing, private: isPrivate };
+    return { task, input, routing, private: isPrivate, deadlineS, startDeadlineS };
   }
 
   /** A repeated request gets its job even where a new one would be refused: its file's link may have expired since. */
@@ -104,15 +110,7 @@ export class Submissions {
 function storedPlan(kind: JobKind, engine: Engine, input: JobInput): JobPlan {
   const task = findTaskKind(kind, engine);
   if (!task) throw fieldError('UNKNOWN_KIND', 'kind', `${kind} does not exist on ${engine}`);
-  return { task, private: false, resolve: async () => input };
+  return { task, private: false, deadlineS: null, startDeadlineS: null, resolve: async () => input };
 }
 
-interface Prepared {
-  clientId: string;
-  idempotencyKey: string | null;
-  requestHash: string;
-  task: TaskKind;
-  input: JobInput;
-  routing: RoutingRule;
-  private: boolean;
-}
+type Prepared = Omit<NewJob, 'id' | 'kind' | 'engine' | 'timeoutMs'> & { task: TaskKind };

@@ -13,6 +13,9 @@ export const MAX_IMAGE_UPLOAD = 16 * 1024 * 1024;
 /** Read into memory to be checked; the adapters of ref-sep-v1 have some ten kB. */
 export const MAX_LORA_UPLOAD = 64 * 1024 * 1024;
 
+/** A LoRA of rank 16 for flux has 90 MB. Checking one of this size takes three times as much memory for some seconds. */
+export const MAX_MULTIPART_UPLOAD = 128 * 1024 * 1024;
+
 export class Uploads {
   constructor(
     private readonly artifacts: ArtifactStore,

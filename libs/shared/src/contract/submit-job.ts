@@ -38,6 +38,9 @@ export const MAX_PROMPT_LENGTH = 4_000;
 /** A data URI of a 10 MiB photograph. */
 export const MAX_IMAGE_URL_LENGTH = 15 * 1024 * 1024;
 
+/** A day. */
+export const MAX_DEADLINE_S = 86_400;
+
 /** Shape of `input` for `lora-training`. Numeric ranges per engine are in domain/task-kinds.ts. */
 export class TrainingRequest {
   /** The photograph, or a zip with one: a `data:` URI, the URL that uploading it returned, or a public URL of it. */
@@ -122,6 +125,20 @@ export class SubmitJobBody {
   @IsOptional()
   @IsBoolean()
   private?: boolean;
+
+  /** Seconds from the submission until the job ends as expired, whatever became of it. Absent: three times what its task may take. */
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_DEADLINE_S)
+  deadline_s?: number;
+
+  /** Seconds from the submission until a job that was given to no miner yet ends as expired. */
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_DEADLINE_S)
+  start_deadline_s?: number;
 }
 
 export class RoutingRuleMessage implements RoutingRule {

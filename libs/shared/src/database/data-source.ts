@@ -5,7 +5,7 @@ import { Initial1763800000001 } from './migrations/0001-initial';
 import { Audits1795600000002 } from './migrations/0002-audits';
 import { Exports1795700000003 } from './migrations/0003-exports';
 import { UploadSlots1795800000004 } from './migrations/0004-upload-slots';
-import { Progress1796400000009 } from './migrations/0009-progress';
+import { Waiting1796400000009 } from './migrations/0009-waiting';
 
 /** The one migration history, oldest first. */
 export const MIGRATIONS = [
@@ -13,7 +13,7 @@ export const MIGRATIONS = [
   Audits1795600000002,
   Exports1795700000003,
   UploadSlots1795800000004,
-  Progress1796400000009,
+  Waiting1796400000009,
 ];
 
 export interface DataSourceOptions {

@@ -22,6 +22,8 @@ export const ERRORS = {
   IDEMPOTENCY_MISMATCH: { status: 422, title: 'The Idempotency-Key was used with a different body' },
   JOB_FAILED: { status: 500, title: 'The job failed' },
   JOB_EXPIRED: { status: 504, title: 'The job did not finish within its deadline' },
+  JOB_NOT_STARTED: { status: 504, title: 'The job was not begun within the time that its client gave' },
+  INPUT_REFUSED: { status: 422, title: 'Every miner that was asked refused the input' },
   JOB_CANCELLED: { status: 499, title: 'The job was cancelled' },
   NO_ELIGIBLE_MINER: { status: 503, title: 'No registered miner can do this job' },
   CALLBACK_REFUSED: { status: 401, title: 'The callback secret is wrong' },

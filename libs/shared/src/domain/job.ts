@@ -103,6 +103,13 @@ export interface AttemptProgress {
   marks: { step: number; at: string }[];
 }
 
+/** How a client is handed its images: by default PNG files by link. */
+export interface Presentation {
+  format?: 'jpeg';
+  /** In the result itself, as data URIs. */
+  inline?: true;
+}
+
 export interface JobFailure {
   code: string;
   message: string;

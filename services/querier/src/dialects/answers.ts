@@ -5,6 +5,9 @@ import { EgressError } from '@studio/shared/platform/egress-error';
 import { ResultRefused } from '../miner-result';
 import type { MinerAnswer } from './dialect';
 
+/** How the reason of an attempt begins whose miner wants nothing of the input: when all say so, the client hears it as its own mistake. */
+export const INPUT_REFUSED = 'the miner refused the input';
+
 type Ended = Extract<MinerAnswer, { type: 'ended' }>;
 
 export function ended(state: Ended['state'], fault: Fault, reason: string): Ended {

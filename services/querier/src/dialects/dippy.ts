@@ -15,7 +15,7 @@ import type { ArtifactUrls } from '../artifact-urls';
 import { callbackSecret } from '../callback-secret';
 import { expectedFiles, maxResultBytes } from '../miner-result';
 import { storable } from '../sql';
-import { ended, failureOf, headerText } from './answers';
+import { ended, failureOf, headerText, INPUT_REFUSED } from './answers';
 import type { CallbackContent, CallbackMessage, Dialect, Dispatch, MinerAnswer } from './dialect';
 import { readDippyCallback } from './dippy-callback';
 import { canBeDippy, dippyJobId, dippyRequest } from './dippy-job';
@@ -131,7 +131,7 @@ async function answerOf(reply: EgressReply): Promise<MinerAnswer> {
 const REASONS: Partial<Record<number, string>> = {
   401: 'the miner refused our signature',
   403: 'the miner does not let us in: it has to allow the orchestrator as a sender',
-  422: 'the miner refused a field that its contract allows',
+  422: `${INPUT_REFUSED}: a field that its contract allows`,
   500: "the miner's model server failed",
   502: "the miner's model server failed",
   504: "the miner's model server failed",

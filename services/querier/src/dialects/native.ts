@@ -9,7 +9,7 @@ import type { ArtifactUrls } from '../artifact-urls';
 import { callbackSecret } from '../callback-secret';
 import type { ClaimedJob } from '../dispatch.store';
 import { expectedFiles, maxResultBytes, readMinerResult, ResultRefused, type ExpectedFiles } from '../miner-result';
-import { ended, failureOf, headerText } from './answers';
+import { ended, failureOf, headerText, INPUT_REFUSED } from './answers';
 import type { CallbackContent, CallbackMessage, Dialect, Dispatch, MinerAnswer } from './dialect';
 import { callbackUrl, minerUrl } from './miner-urls';
 import { NativeSignatures } from './native-signatures';
@@ -148,7 +148,8 @@ function withoutResult(reply: EgressReply): MinerAnswer {
   reply.discard();
   if (reply.status === 202) return { type: 'accepted' };
   if (reply.status === 429) return ended('busy', 'none', 'the miner was busy');
-  return ended('failed', 'miner', `the miner answered HTTP ${reply.status}`);
+  const what = reply.status === 422 ? `${INPUT_REFUSED} (HTTP 422)` : `the miner answered HTTP ${reply.status}`;
+  return ended('failed', 'miner', what);
 }
 
 /** Kept for later; anything else was no fault of the content. */

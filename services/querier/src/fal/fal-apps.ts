@@ -5,9 +5,11 @@
 import type { FileView, ImageView } from '@studio/shared/contract/job-view';
 import { refusal, validated } from '@studio/shared/contract/validated';
 import { isStudioError, StudioError } from '@studio/shared/domain/errors';
-import type { Engine, InferenceInput, JobKind, TrainingInput } from '@studio/shared/domain/job';
+import type { Engine, InferenceInput, JobKind, Presentation, TrainingInput } from '@studio/shared/domain/job';
+import type { ArtifactStore } from '@studio/shared/platform/artifacts';
 import type { StoredJob } from '../job.store';
 import type { JobViews } from '../job-view';
+import { inlined } from '../pictures';
 import { FalInference, FalSize, FalTraining } from './fal-requests';
 
 export interface FalApp {
@@ -46,6 +48,13 @@ export function findApp(owner: string, alias: string): FalApp {
 /** The app's input in our words (`SubmitJobBody`). @throws StudioError INVALID_INPUT with fal's names of the fields. */
 export function toRequest({ kind, engine }: FalApp, body: unknown): object {
   return { kind, engine, input: kind === 'lora-training' ? trainingOf(body) : inferenceOf(body) };
+}
+
+/** How the client wants its images; fal's default is JPEG. */
+export function presentationOf({ kind }: FalApp, body: unknown): Presentation {
+  if (kind === 'lora-training') return {};
+  const { output_format = 'jpeg', sync_mode = false } = validated(FalInference, body, '', 'drop');
+  return { ...(output_format === 'jpeg' && { format: 'jpeg' }), ...(sync_mode && { inline: true }) };
 }
 
 function trainingOf(body: unknown): object {
@@ -91,11 +100,11 @@ export function inFalNames(error: unknown): unknown {
 }
 
 /** What the app gives. @throws StudioError as JobViews.result. */
-export function outputOf(job: StoredJob, views: JobViews): object {
+export async function outputOf(job: StoredJob, views: JobViews, store: ArtifactStore): Promise<object> {
   const { lora, images = [], seed } = views.result(job);
   if (lora) return { diffusers_lora_file: fileOf(lora), config_file: configOf(job.input as TrainingInput) };
   return {
-    images: images.map(imageOf),
+    images: await Promise.all(images.map((image) => imageOf(image, job.presentation ?? {}, store))),
     timings: { inference: inferenceSeconds(job) ?? 0 },
     seed,
     has_nsfw_concepts: images.map(() => false),
@@ -116,8 +125,16 @@ function fileOf({ url, sha256, content_type, file_size }: FileView): object {
   return { url, content_type, file_name: `${sha256.slice(0, 16)}.${extension}`, file_size };
 }
 
-function imageOf({ width, height, ...file }: ImageView): object {
-  return { ...fileOf(file), width, height };
+async function imageOf(
+  { width, height, ...file }: ImageView,
+  form: Presentation,
+  store: ArtifactStore,
+): Promise<object> {
+  const type = form.format === 'jpeg' ? { content_type: 'image/jpeg' } : {};
+  const about = { ...fileOf({ ...file, ...type }), width, height };
+  if (form.inline) return { ...about, url: await inlined(store, file.sha256, form), file_size: null };
+  // How long a JPEG is shows when somebody asks for it.
+  return form.format === 'jpeg' ? { ...about, url: `${file.url}&as=jpeg`, file_size: null } : about;
 }
 
 /** Small enough to be its own link. */

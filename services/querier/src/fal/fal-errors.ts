@@ -1,6 +1,5 @@
 /** Errors as fal's clients know them: fields under `detail` with 422, else a text and a type. */
 import type { ErrorCode, StudioError } from '@studio/shared/domain/errors';
-import type { JobState } from '@studio/shared/domain/job';
 
 export interface FalError {
   status: number;
@@ -11,23 +10,22 @@ export interface FalError {
 const TYPES: Partial<Record<ErrorCode, string>> = {
   JOB_FAILED: 'runner_server_error',
   JOB_EXPIRED: 'request_timeout',
+  JOB_NOT_STARTED: 'startup_timeout',
   JOB_CANCELLED: 'client_cancelled',
+  INPUT_REFUSED: 'runner_server_error',
   NO_ELIGIBLE_MINER: 'runner_scheduling_failure',
   DEPENDENCY_DOWN: 'internal_error',
   INTERNAL: 'internal_error',
 };
 
-const TYPE_OF_STATE: Partial<Record<JobState, string>> = {
-  failed: 'runner_server_error',
-  expired: 'request_timeout',
-  cancelled: 'client_cancelled',
-};
+/** With this, fal's clients take a 504 for an answer: their user set the time. */
+const SET_BY_USER = { 'x-fal-request-timeout-type': 'user' };
 
 /** fal's clients send a request again after these. */
 const RETRYABLE = new Set([429, 502, 503, 504]);
 
-export function errorTypeOf(state: JobState): string | undefined {
-  return TYPE_OF_STATE[state];
+export function errorTypeOf(code: ErrorCode): string | undefined {
+  return TYPES[code];
 }
 
 /**
@@ -37,20 +35,23 @@ export function errorTypeOf(state: JobState): string | undefined {
 export function falError(error: StudioError, final = false): FalError {
   if (error.status === 422 && error.fields.length > 0) {
     const detail = error.fields.map(({ path, message }) => ({
-      loc: ['body', ...path.split('.').map(keyOrIndex)],
+      // A refusal of the whole input has no field.
+      loc: ['body', ...(path === 'input' ? [] : path.split('.').map(keyOrIndex))],
       msg: message,
       type: message.startsWith('is missing') ? 'missing' : 'value_error',
       ctx: {},
     }));
     return { status: 422, headers: {}, body: { detail } };
   }
-  const status = final && RETRYABLE.has(error.status) ? 500 : error.status;
+  const isSetByUser = error.code === 'JOB_NOT_STARTED';
+  const status = final && RETRYABLE.has(error.status) && !isSetByUser ? 500 : error.status;
   const type = TYPES[error.code];
   return {
     status,
     headers: {
       ...(type ? { 'x-fal-error-type': type } : {}),
-      'x-fal-retryable': String(RETRYABLE.has(status)),
+      ...(isSetByUser ? SET_BY_USER : {}),
+      'x-fal-retryable': String(RETRYABLE.has(status) && !isSetByUser),
     },
     body: { detail: error.message, ...(type ? { error_type: type } : {}) },
   };

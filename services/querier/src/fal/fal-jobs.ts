@@ -1,22 +1,27 @@
 import { StudioError } from '@studio/shared/domain/errors';
 import { isTerminal } from '@studio/shared/domain/job-state';
+import type { ArtifactStore } from '@studio/shared/platform/artifacts';
 import { validate as isUuid } from 'uuid';
 import type { Cancellations } from '../cancellations';
 import type { FinishedWatch } from '../finished-watch';
 import type { JobStore, StoredJob } from '../job.store';
 import type { JobViews } from '../job-view';
 import type { Submissions } from '../submit';
-import { inFalNames, outputOf, toRequest, type FalApp } from './fal-apps';
+import type { Adoptions } from './adoptions';
+import { inFalNames, outputOf, presentationOf, toRequest, type FalApp } from './fal-apps';
 import type { FalFiles } from './fal-files';
+import type { FalOptions } from './fal-options';
 import { statusOf, urlsOf, type FalStatus } from './fal-status';
 
 export interface FalJobParts {
   submissions: Pick<Submissions, 'submit'>;
-  jobs: Pick<JobStore, 'find'>;
+  jobs: Pick<JobStore, 'find' | 'countWaiting'>;
   views: JobViews;
   finished: Pick<FinishedWatch, 'wait'>;
   cancellations: Pick<Cancellations, 'cancel'>;
   files: Pick<FalFiles, 'resolve'>;
+  store: ArtifactStore;
+  adoptions: Adoptions;
   publicUrl: string;
 }
 
@@ -36,16 +41,50 @@ export class FalJobs {
     this.closing.abort();
   }
 
-  /** @throws StudioError with fal's names of the fields. */
-  async submit(app: FalApp, clientId: string, body: unknown, idempotencyKey: string | null): Promise<StoredJob> {
+  /** @throws StudioError with fal's names of the fields; TOO_MANY_REQUESTS where more wait than the client accepts. */
+  async submit(app: FalApp, clientId: string, body: unknown, options: FalOptions): Promise<StoredJob> {
     const { submissions, files } = this.parts;
+    await this.assertShortQueue(app, options.maxQueueLength);
     try {
       const request = await files.resolve(clientId, toRequest(app, body));
+      const waits = { ...request, ...options.waits };
       // Links to files are signed anew each time.
-      return await submissions.submit(clientId, request, idempotencyKey, { app: app.id, body });
+      const door = { sent: { app: app.id, body, ...options.waits }, presentation: presentationOf(app, body) };
+      return await submissions.submit(clientId, waits, options.idempotencyKey, door);
     } catch (error) {
       throw inFalNames(error);
     }
+  }
+
+  /**
+   * The same, known again when it is repeated after a reply that could not be written (adoptions.ts).
+   * @param unheard aborts when the reply could not be written.
+   */
+  async submitOnce(
+    app: FalApp,
+    clientId: string,
+    body: unknown,
+    options: FalOptions,
+    unheard: AbortSignal,
+  ): Promise<StoredJob> {
+    if (unheard.aborted) throw new StudioError('JOB_CANCELLED', 'the client has gone before its request was looked at');
+    const { adoptions, jobs } = this.parts;
+    if (options.idempotencyKey !== null) return this.submit(app, clientId, body, options);
+    const key = adoptions.key(clientId, app.id, body);
+    const earlier = await adoptions.take(key);
+    const known = earlier === undefined ? undefined : await jobs.find(clientId, earlier);
+    const job = known ? Promise.resolve(known) : this.submit(app, clientId, body, options);
+    if (unheard.aborted) adoptions.offer(key, job);
+    else unheard.addEventListener('abort', () => adoptions.offer(key, job), { once: true });
+    return job;
+  }
+
+  private async assertShortQueue({ id, kind, engine }: FalApp, most: number | undefined): Promise<void> {
+    if (most === undefined) return;
+    const waiting = await this.parts.jobs.countWaiting(kind, engine);
+    if (waiting <= most) return;
+    const message = `${waiting} requests wait for ${id}, more than fal_max_queue_length=${most}: submit it again later, or allow more`;
+    throw new StudioError('TOO_MANY_REQUESTS', message);
   }
 
   /** Undefined for another client's job, and for one of another app. */
@@ -59,8 +98,12 @@ export class FalJobs {
   }
 
   /** @throws StudioError NOT_FINISHED, JOB_FAILED, JOB_EXPIRED, JOB_CANCELLED */
-  output(job: StoredJob): object {
-    return outputOf(job, this.parts.views);
+  async output(job: StoredJob): Promise<object> {
+    try {
+      return await outputOf(job, this.parts.views, this.parts.store);
+    } catch (error) {
+      throw inFalNames(error);
+    }
   }
 
   /**

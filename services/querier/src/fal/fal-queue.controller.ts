@@ -9,6 +9,7 @@ import { findApp, type FalApp } from './fal-apps';
 import { falError } from './fal-errors';
 import { FalJobs } from './fal-jobs';
 import { asciiJson } from './fal-json';
+import { optionsOf } from './fal-options';
 
 interface AppParams {
   owner: string;
@@ -32,8 +33,10 @@ export class FalQueueController {
   async submit(@Param() { owner, alias }: AppParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const app = findApp(owner, alias);
     try {
-      const { clientId, body, headers } = request;
-      const job = await this.falJobs.submit(app, clientId, body, keyOf(headers));
+      const { clientId, body, headers, query } = request;
+      const unheard = unheardOf(reply);
+      const options = optionsOf(headers, query as Record<string, unknown>);
+      const job = await this.falJobs.submitOnce(app, clientId, body, options, unheard);
       const { logs: _logs, ...status } = this.falJobs.status(app, job, false);
       await reply
         .status(200)
@@ -79,7 +82,7 @@ export class FalQueueController {
     if (!job) return void (await reply.status(404).send(NOT_FOUND));
     void reply.header(REQUEST_ID, job.id);
     try {
-      await reply.send(this.falJobs.output(job));
+      await reply.send(await this.falJobs.output(job));
     } catch (error) {
       if (isStudioError(error) && error.code === 'NOT_FINISHED')
         return void (await reply.status(400).send({ detail: 'Request is still in progress' }));
@@ -123,21 +126,22 @@ export class FalRunController {
   async run(@Param() { owner, alias }: AppParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const { job, done } = await this.begun(owner, alias, request, reply);
     void reply.header(REQUEST_ID, job.id);
-    await reply.send(this.falJobs.output(await done));
+    await reply.send(await this.falJobs.output(await done));
   }
 
   @Post(':owner/:alias/stream')
   @ApiOperation({ summary: 'The same as a server-sent event.' })
   async stream(@Param() { owner, alias }: AppParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const { job, done } = await this.begun(owner, alias, request, reply);
-    const output = this.falJobs.output(await done);
+    const output = await this.falJobs.output(await done);
     await sendEvents(reply.header(REQUEST_ID, job.id), [output]);
   }
 
   private async begun(owner: string, alias: string, request: FastifyRequest, reply: FastifyReply) {
     const app = findApp(owner, alias);
-    const { clientId, body, headers } = request;
-    const job = await this.falJobs.submit(app, clientId, body, keyOf(headers));
+    const { clientId, body, headers, query } = request;
+    const options = optionsOf(headers, query as Record<string, unknown>);
+    const job = await this.falJobs.submit(app, clientId, body, options);
     return { job, done: this.falJobs.finished(app, job, clientId, goneOf(request, reply)) };
   }
 }
@@ -156,14 +160,18 @@ export class FalProxyController {
   }
 }
 
-function keyOf({ 'idempotency-key': key }: FastifyRequest['headers']): string | null {
-  return typeof key === 'string' ? key : null;
-}
-
 /** With a status after which fal's client does not send its request again. */
 async function sendFinal(reply: FastifyReply, error: StudioError): Promise<void> {
   const { status, headers, body } = falError(error, true);
   await reply.status(status).headers(headers).send(body);
+}
+
+/** Aborts when the connection ends before the reply is written. */
+function unheardOf({ raw }: FastifyReply): AbortSignal {
+  const unheard = new AbortController();
+  if (raw.closed) unheard.abort();
+  raw.once('close', () => !raw.writableFinished && unheard.abort());
+  return unheard.signal;
 }
 
 function goneOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {

@@ -100,7 +100,7 @@ export class FalInference {
 
   @IsOptional()
   @IsIn(['jpeg', 'png'])
-  output_format?: string;
+  output_format?: 'jpeg' | 'png';
 
   @IsOptional()
   @IsBoolean()

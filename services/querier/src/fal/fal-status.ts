@@ -1,9 +1,10 @@
 /** A job as fal's queue tells of it. It knows no failure: a failed request is COMPLETED, and its result is the error. */
-import type { AttemptProgress } from '@studio/shared/domain/job';
+import type { AttemptProgress, JobInput } from '@studio/shared/domain/job';
 import { isTerminal } from '@studio/shared/domain/job-state';
 import type { StoredAttempt, StoredJob } from '../job.store';
 import { inferenceSeconds, type FalApp } from './fal-apps';
 import { errorTypeOf } from './fal-errors';
+import { endCode } from '../job-view';
 
 export interface FalUrls {
   response_url: string;
@@ -43,17 +44,19 @@ export function statusOf(job: StoredJob, urls: FalUrls, withLogs: boolean): FalS
   const metrics = { inference_time: inferenceSeconds(job) };
   if (job.state === 'succeeded') return { status: 'COMPLETED', ...common, metrics };
   const error = job.failure?.message ?? `the request was ${job.state}`;
-  return { status: 'COMPLETED', ...common, metrics, error, error_type: errorTypeOf(job.state) };
+  const error_type = errorTypeOf(endCode(job.state, job.failure));
+  return { status: 'COMPLETED', ...common, metrics, error, error_type };
 }
 
-/** What happened so far, in order: who was asked, and how it went. */
+/** What happened so far, in order: what was asked for, who was asked, and how it went. */
 function logsOf(job: StoredJob): FalLog[] {
-  const logs = job.attempts.flatMap((attempt) => [
+  const asked = { at: job.createdAt, level: 'INFO' as const, message: `queued: ${wordsOf(job.input)}` };
+  const attempts = job.attempts.flatMap((attempt) => [
     { at: attempt.sentAt, ...begun(attempt) },
     ...(attempt.progress ? steps(attempt, attempt.progress) : []),
     ...(attempt.finishedAt ? [{ at: attempt.finishedAt, ...ended(attempt) }] : []),
   ]);
-  return logs
+  return [asked, ...attempts]
     .map(({ at, level, message }) => ({
       message,
       level,
@@ -62,6 +65,12 @@ function logsOf(job: StoredJob): FalLog[] {
       labels: {},
     }))
     .sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
+}
+
+function wordsOf(input: JobInput): string {
+  if ('lora' in input)
+    return `${input.numImages} × ${input.width}×${input.height}, seed ${input.seed}: ${input.prompt}`;
+  return `${input.steps} steps at ${input.resolution}×${input.resolution}, rank ${input.rank}, seed ${input.seed}`;
 }
 
 type Line = Pick<FalLog, 'level' | 'message'>;

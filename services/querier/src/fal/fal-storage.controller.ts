@@ -1,7 +1,7 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Put, Req, Res } from '@nestjs/common';
 import { ApiOperation, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { FalFiles, type FalUpload } from './fal-files';
+import { FalFiles, type FalPart, type FalUpload } from './fal-files';
 
 /** What `fal.storage.upload` talks to. */
 @ApiTags('fal storage')
@@ -15,6 +15,31 @@ export class FalStorageController {
   @ApiOperation({ summary: 'A place to put one file, and the name that it will have in requests.' })
   initiate(@Req() { clientId }: FastifyRequest): Promise<FalUpload> {
     return this.files.initiate(clientId);
+  }
+
+  @Post('upload/initiate-multipart')
+  @HttpCode(200)
+  @ApiSecurity('key')
+  @ApiOperation({
+    summary: 'The same for a file in pieces: PUT each to upload_url/{n}, then POST upload_url/complete.',
+  })
+  initiateMultipart(@Req() { clientId }: FastifyRequest): Promise<FalUpload> {
+    return this.files.initiate(clientId);
+  }
+
+  @Put('files/upload/:place/:part')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'One piece of a file; sent again, it takes the place of the one before.' })
+  putPart(@Param('place') place: string, @Param('part') part: string, @Body() body: unknown): Promise<FalPart> {
+    return this.files.putPart(place, part, body);
+  }
+
+  @Post('files/upload/:place/complete')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Puts the pieces together, in the order that the body names.' })
+  async complete(@Param('place') place: string, @Body() body: unknown): Promise<object> {
+    await this.files.complete(place, body);
+    return {};
   }
 
   /** Needs no key: its path is one. */

@@ -9,6 +9,12 @@ export interface UploadSlot {
   reading: string;
 }
 
+export interface UploadPart {
+  part: number;
+  sha256: string;
+  bytes: number;
+}
+
 const digest = (name: string): Buffer => createHash('sha256').update(name).digest();
 
 /** Places that clients asked for. A name is kept by its SHA-256: whoever reads the table can use none. */
@@ -42,6 +48,22 @@ export class UploadSlotStore {
       [digest(writing), sha256],
     );
     return count > 0;
+  }
+
+  /** The last one of a number counts. */
+  async keepPart(writing: string, { part, sha256, bytes }: UploadPart): Promise<void> {
+    await this.db.query(
+      `INSERT INTO studio.upload_parts (writing, part, sha256, bytes) VALUES ($1, $2, $3, $4)
+       ON CONFLICT (writing, part) DO UPDATE SET sha256 = excluded.sha256, bytes = excluded.bytes`,
+      [digest(writing), part, sha256, bytes],
+    );
+  }
+
+  async parts(writing: string): Promise<UploadPart[]> {
+    return this.db.query<UploadPart[]>(
+      'SELECT part, sha256, bytes::float8 AS bytes FROM studio.upload_parts WHERE writing = $1',
+      [digest(writing)],
+    );
   }
 
   /** The artifact behind a name. */
