@@ -1,8 +1,18 @@
 import { Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
-import { ApiBody, ApiConsumes, ApiOperation, ApiParam, ApiQuery, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import {
+  ApiBody,
+  ApiConsumes,
+  ApiOperation,
+  ApiParam,
+  ApiQuery,
+  ApiResponse,
+  ApiSecurity,
+  ApiTags,
+} from '@nestjs/swagger';
 import type { UploadView } from '@studio/shared/contract/job-view';
 import { StudioError } from '@studio/shared/domain/errors';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { refTo } from './api-schemas';
 import { ArtifactRows } from './artifact.store';
 import { ArtifactUrls } from './artifact-urls';
 import { ArtifactFiles } from './tokens';
@@ -11,6 +21,7 @@ import { toJpeg } from './pictures';
 import { Uploads } from './uploads';
 
 @ApiTags('artifacts')
+@ApiResponse({ status: '4XX', description: 'docs/errors.md', schema: refTo('Problem') })
 @Controller('v1/artifacts')
 export class ArtifactsController {
   constructor(
@@ -25,6 +36,7 @@ export class ArtifactsController {
   @ApiOperation({ summary: 'Upload a photograph or a LoRA; send the returned url in a job.' })
   @ApiConsumes('image/png', 'image/jpeg', 'image/webp', 'application/octet-stream')
   @ApiBody({ schema: { type: 'string', format: 'binary' } })
+  @ApiResponse({ status: 201, description: 'Stored.', schema: refTo('File') })
   upload(@Req() request: FastifyRequest): Promise<UploadView> {
     return this.uploads.add(request.body, request.headers['content-type']);
   }
@@ -35,6 +47,7 @@ export class ArtifactsController {
   @ApiQuery({ name: 'expires' })
   @ApiQuery({ name: 'sig' })
   @ApiQuery({ name: 'as', required: false, schema: { type: 'string', enum: ['jpeg'] } })
+  @ApiResponse({ status: 200, description: 'The bytes.', content: { 'application/octet-stream': {}, 'image/*': {} } })
   async download(
     @Param('sha256') sha256: string,
     @Query() { expires, sig, as }: Record<string, unknown>,

@@ -1,13 +1,22 @@
 import { Controller, Get, HttpCode, Param, Post, Query, Req } from '@nestjs/common';
-import { ApiBody, ApiHeader, ApiOperation, ApiParam, ApiQuery, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import {
+  ApiBody,
+  ApiHeader,
+  ApiOperation,
+  ApiParam,
+  ApiQuery,
+  ApiResponse,
+  ApiSecurity,
+  ApiTags,
+} from '@nestjs/swagger';
 import { JobListQuery, JobQuery, MAX_WAIT_SECONDS } from '@studio/shared/contract/job-queries';
 import type { JobView, ResultView } from '@studio/shared/contract/job-view';
 import { validated } from '@studio/shared/contract/validated';
 import { StudioError } from '@studio/shared/domain/errors';
 import { isTerminal } from '@studio/shared/domain/job-state';
-import { ENGINES, JOB_KINDS } from '@studio/shared/domain/task-kinds';
 import type { FastifyRequest } from 'fastify';
 import { validate as isUuid } from 'uuid';
+import { refTo } from './api-schemas';
 import { Cancellations } from './cancellations';
 import { FinishedWatch } from './finished-watch';
 import { DEFAULTS } from './job-input';
@@ -16,23 +25,14 @@ import { JobViews } from './job-view';
 import { Submissions } from './submit';
 
 const REF_SEP = DEFAULTS['ref-sep-v1'];
-const SUBMIT_SCHEMA = {
-  type: 'object',
-  required: ['kind', 'engine', 'input'],
-  properties: {
-    kind: { type: 'string', enum: [...JOB_KINDS] },
-    engine: { type: 'string', enum: [...ENGINES] },
-    input: {
-      type: 'object',
-      description:
-        `Training: image_url (data URI, uploaded, or a public URL), resolution (${REF_SEP.resolution}), steps (${REF_SEP.steps}), rank ` +
-        `(${REF_SEP.rank}), seed. Inference: lora_url, prompt, width and height (${REF_SEP.side}), seed, lora_scale (1), ` +
-        'warp (0.25), num_images (1). In brackets: the defaults of ref-sep-v1. A seed that is left out is drawn and shown in the result.',
-    },
-  },
-} as const;
+const SUBMIT_DESCRIPTION =
+  'input: TrainingRequest or InferenceRequest, by kind. ' +
+  `Training: image_url (data URI, uploaded, or a public URL), resolution (${REF_SEP.resolution}), steps (${REF_SEP.steps}), rank ` +
+  `(${REF_SEP.rank}), seed. Inference: lora_url, prompt, width and height (${REF_SEP.side}), seed, lora_scale (1), ` +
+  'warp (0.25), num_images (1). In brackets: the defaults of ref-sep-v1. A seed that is left out is drawn and shown in the result.';
 
 @ApiTags('jobs')
+@ApiResponse({ status: '4XX', description: 'docs/errors.md', schema: refTo('Problem') })
 @ApiSecurity('key')
 @Controller('v1/jobs')
 export class JobsController {
@@ -48,7 +48,8 @@ export class JobsController {
   @HttpCode(202)
   @ApiOperation({ summary: 'Submit a job. It is stored durably before the reply.' })
   @ApiHeader({ name: 'Idempotency-Key', required: false, description: 'The same key and body give the same job.' })
-  @ApiBody({ schema: SUBMIT_SCHEMA as never })
+  @ApiBody({ schema: refTo('SubmitJobBody'), description: SUBMIT_DESCRIPTION })
+  @ApiResponse({ status: 202, description: 'Stored.', schema: refTo('Job') })
   async submit(@Req() request: FastifyRequest): Promise<JobView> {
     const key = request.headers['idempotency-key'];
     const job = await this.submissions.submit(request.clientId, request.body, typeof key === 'string' ? key : null);
@@ -59,6 +60,7 @@ export class JobsController {
   @ApiOperation({ summary: 'Your jobs, newest first.' })
   @ApiQuery({ name: 'limit', required: false, schema: { type: 'integer', minimum: 1, maximum: 100, default: 20 } })
   @ApiQuery({ name: 'before', required: false, description: 'The last id of the page before.' })
+  @ApiResponse({ status: 200, description: 'A page.', schema: refTo('JobList') })
   async list(@Req() { clientId }: FastifyRequest, @Query() query: unknown): Promise<{ jobs: JobView[] }> {
     const { limit, before } = validated(JobListQuery, query);
     const jobs = await this.jobs.list(clientId, limit, before ?? null);
@@ -69,6 +71,7 @@ export class JobsController {
   @ApiOperation({ summary: 'One job with its attempts. With `wait`, answers when it is finished.' })
   @ApiParam({ name: 'id' })
   @ApiQuery({ name: 'wait', required: false, schema: { type: 'integer', minimum: 0, maximum: MAX_WAIT_SECONDS } })
+  @ApiResponse({ status: 200, description: 'As it is.', schema: refTo('Job') })
   async status(
     @Req() { clientId }: FastifyRequest,
     @Param('id') id: string,
@@ -86,6 +89,7 @@ export class JobsController {
   @Get(':id/result')
   @ApiOperation({ summary: 'Links to the files of a finished job.' })
   @ApiParam({ name: 'id' })
+  @ApiResponse({ status: 200, description: 'Links that expire.', schema: refTo('Result') })
   async result(@Req() { clientId }: FastifyRequest, @Param('id') id: string): Promise<ResultView> {
     return this.views.result(await this.find(clientId, id));
   }
@@ -94,6 +98,7 @@ export class JobsController {
   @HttpCode(202)
   @ApiOperation({ summary: 'Take a job back that is not finished.' })
   @ApiParam({ name: 'id' })
+  @ApiResponse({ status: 202, description: 'Cancelled.', schema: refTo('Job') })
   async cancel(@Req() { clientId }: FastifyRequest, @Param('id') id: string): Promise<JobView> {
     await this.find(clientId, id);
     await this.cancellations.cancel(clientId, id);

@@ -2,11 +2,12 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { DocumentBuilder, SwaggerModule, type OpenAPIObject } from '@nestjs/swagger';
 import { serveHealth } from '@studio/shared/platform/health-routes';
 import { frameworkLogger } from '@studio/shared/platform/logger';
 import { natsOptions } from '@studio/shared/platform/nats';
 import type { IncomingMessage } from 'node:http';
+import { apiSchemas } from './api-schemas';
 import { ArtifactRows } from './artifact.store';
 import { ArtifactUrls } from './artifact-urls';
 import { ArtifactsController } from './artifacts.controller';
@@ -105,7 +106,7 @@ export async function openDoors(env: QuerierEnv, parts: Parts, api?: Api): Promi
   if (api) app.enableCors(CORS);
   app.useGlobalFilters(new ErrorsFilter());
   if (api) {
-    SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, documentation(env)), {
+    SwaggerModule.setup('docs', app, () => documented(app, env), {
       jsonDocumentUrl: 'docs/json',
     });
     connectNats(app, env);
@@ -125,12 +126,16 @@ function connectNats(app: NestFastifyApplication, env: QuerierEnv): void {
   app.connectMicroservice<MicroserviceOptions>({ transport: Transport.NATS, options }, { inheritAppConfig: true });
 }
 
-function documentation(env: QuerierEnv) {
-  return new DocumentBuilder()
+/** OpenAPI 3.1: its schemas are JSON Schema as it is. */
+function documented(app: NestFastifyApplication, env: QuerierEnv) {
+  const description = new DocumentBuilder()
+    .setOpenAPIVersion('3.1.0')
     .setTitle('Dippy Studio')
     .setDescription('Train a LoRA from one photograph; render images with it.')
     .setVersion('1')
     .addServer(env.PUBLIC_URL)
     .addApiKey({ type: 'apiKey', in: 'header', name: 'Authorization', description: '`Key studio_…`' }, 'key')
     .build();
+  const { components, ...document } = SwaggerModule.createDocument(app, description);
+  return { ...document, components: { ...components, schemas: apiSchemas() } } as OpenAPIObject;
 }

@@ -27,7 +27,7 @@ const APPS: readonly FalApp[] = [
 ];
 
 /** fal's names, width × height. */
-const IMAGE_SIZES: Readonly<Record<string, readonly [width: number, height: number]>> = {
+export const IMAGE_SIZES: Readonly<Record<string, readonly [width: number, height: number]>> = {
   square_hd: [1_024, 1_024],
   square: [512, 512],
   portrait_4_3: [768, 1_024],

@@ -104,7 +104,7 @@ describe('a request that', () => {
     const begunMs = performance.now();
     const training = { images_data_url: 'data:image/png;base64,AAAA' };
     await known(1);
-    const flux = client().queue.submit('fal-ai/flux-lora-fast-training', { input: training as never });
+    const flux = client().queue.submit('fal-ai/flux-lora-fast-training', { input: training });
     await expect(flux).rejects.toMatchObject({ status: 500, body: { error_type: 'runner_scheduling_failure' } });
     expect(performance.now() - begunMs).toBeLessThan(5_000);
   });
@@ -197,7 +197,7 @@ describe('images', () => {
     await rig.startWorker();
     const fal = client();
     const imageOf = async (more: object): Promise<{ url: string; content_type: string; file_size: number | null }> =>
-      ((await fal.run(APP, { input: input(more) })).data as Json).images[0];
+      (await fal.run(APP, { input: input(more) })).data.images[0];
     const formatOf = async (url: string): Promise<string | undefined> => {
       const bytes = url.startsWith('data:')
         ? Buffer.from(url.split(',')[1]!, 'base64')

@@ -1,10 +1,11 @@
 import { Controller, Get, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
-import { ApiOperation, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiOperation, ApiQuery, ApiResponse, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { isStudioError, StudioError } from '@studio/shared/domain/errors';
 import { outerError } from '@studio/shared/platform/outer-error';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Readable } from 'node:stream';
 import type { StoredJob } from '../job.store';
+import { refTo } from '../api-schemas';
 import { findApp, type FalApp } from './fal-apps';
 import { falError } from './fal-errors';
 import { FalJobs } from './fal-jobs';
@@ -21,8 +22,19 @@ type RequestParams = AppParams & { id: string };
 const REQUEST_ID = 'x-fal-request-id';
 const NOT_FOUND = { status: 'NOT_FOUND' };
 
+const INPUT = { anyOf: [refTo('FalTraining'), refTo('FalInference')] } as never;
+const OUTPUT = { anyOf: [refTo('FalTrained'), refTo('FalRendered')] } as never;
+const EVENTS_OF_STATUS = { 'text/event-stream': { schema: refTo('FalStatus') } };
+const STATUS_ALONE = {
+  type: 'object',
+  properties: { status: { type: 'string' } },
+  required: ['status'],
+  additionalProperties: false,
+};
+
 /** fal's queue protocol, so that its clients work by changing the host (docs/clients.md). */
 @ApiTags('fal queue')
+@ApiResponse({ status: '4XX', description: 'docs/errors.md', schema: refTo('FalProblem') })
 @ApiSecurity('key')
 @Controller('queue')
 export class FalQueueController {
@@ -30,6 +42,9 @@ export class FalQueueController {
 
   @Post([':owner/:alias', ':owner/:alias/*'])
   @ApiOperation({ summary: "Submit a request to one of fal's LoRA apps." })
+  @ApiQuery({ name: 'fal_max_queue_length', required: false, schema: { type: 'integer', minimum: 0 } })
+  @ApiBody({ schema: INPUT })
+  @ApiResponse({ status: 200, description: 'Stored.', schema: refTo('FalStatus') })
   async submit(@Param() { owner, alias }: AppParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const app = findApp(owner, alias);
     try {
@@ -51,6 +66,9 @@ export class FalQueueController {
 
   @Get(':owner/:alias/requests/:id/status')
   @ApiOperation({ summary: 'Where a request is: 202 while it is not finished.' })
+  @ApiQuery({ name: 'logs', required: false, schema: { type: 'string', enum: ['0', '1', 'true', 'false'] } })
+  @ApiResponse({ status: 200, description: 'Finished.', schema: refTo('FalStatus') })
+  @ApiResponse({ status: 202, description: 'Not finished.', schema: refTo('FalStatus') })
   async status(
     @Param() params: RequestParams,
     @Query('logs') logs: string | undefined,
@@ -68,6 +86,7 @@ export class FalQueueController {
 
   @Get(':owner/:alias/requests/:id/status/stream')
   @ApiOperation({ summary: 'The same as server-sent events, with logs as they come.' })
+  @ApiResponse({ status: 200, description: 'Events until it is finished.', content: EVENTS_OF_STATUS })
   async stream(@Param() params: RequestParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const { app, job } = await this.find(params, request);
     if (!job) return void (await reply.status(404).send(NOT_FOUND));
@@ -77,6 +96,7 @@ export class FalQueueController {
 
   @Get([':owner/:alias/requests/:id', ':owner/:alias/requests/:id/response'])
   @ApiOperation({ summary: 'The output of a finished request.' })
+  @ApiResponse({ status: 200, description: 'As the app gives it.', schema: OUTPUT })
   async response(@Param() params: RequestParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const { job } = await this.find(params, request);
     if (!job) return void (await reply.status(404).send(NOT_FOUND));
@@ -93,6 +113,8 @@ export class FalQueueController {
   /** The client declares JSON and sends nothing. */
   @Put(':owner/:alias/requests/:id/cancel')
   @ApiOperation({ summary: 'Take a request back that is not finished.' })
+  @ApiResponse({ status: 202, description: 'Taken back.', schema: STATUS_ALONE })
+  @ApiResponse({ status: 400, description: 'It is finished.', schema: STATUS_ALONE })
   async cancel(@Param() params: RequestParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const { job } = await this.find(params, request);
     if (!job) return void (await reply.status(404).send(NOT_FOUND));
@@ -116,6 +138,7 @@ export class FalQueueController {
 
 /** fal's blocking form: one request, whose reply is the output. */
 @ApiTags('fal queue')
+@ApiResponse({ status: '4XX', description: 'docs/errors.md', schema: refTo('FalProblem') })
 @ApiSecurity('key')
 @Controller('run')
 export class FalRunController {
@@ -123,14 +146,18 @@ export class FalRunController {
 
   @Post(':owner/:alias')
   @ApiOperation({ summary: 'Submit, wait, and get the output. Whoever hangs up takes the request back.' })
+  @ApiBody({ schema: INPUT })
+  @ApiResponse({ status: 200, description: 'As the app gives it.', schema: OUTPUT })
   async run(@Param() { owner, alias }: AppParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const { job, done } = await this.begun(owner, alias, request, reply);
-    void reply.header(REQUEST_ID, job.id);
+    void reply.status(200).header(REQUEST_ID, job.id);
     await reply.send(await this.falJobs.output(await done));
   }
 
   @Post(':owner/:alias/stream')
   @ApiOperation({ summary: 'The same as a server-sent event.' })
+  @ApiBody({ schema: INPUT })
+  @ApiResponse({ status: 200, description: 'The output.', content: { 'text/event-stream': { schema: OUTPUT } } })
   async stream(@Param() { owner, alias }: AppParams, @Req() request: FastifyRequest, @Res() reply: FastifyReply) {
     const { job, done } = await this.begun(owner, alias, request, reply);
     const output = await this.falJobs.output(await done);
@@ -148,6 +175,7 @@ export class FalRunController {
 
 /** The proxy door without a target that it knows. */
 @ApiTags('fal queue')
+@ApiResponse({ status: '4XX', description: 'docs/errors.md', schema: refTo('FalProblem') })
 @Controller('fal')
 export class FalProxyController {
   @Post('proxy')
@@ -187,6 +215,7 @@ async function sendEvents(reply: FastifyReply, events: AsyncIterable<object | nu
     for await (const event of events) yield event === null ? ': ping\n\n' : `data: ${asciiJson(event)}\n\n`;
   }
   await reply
+    .status(200)
     .header('content-type', 'text/event-stream; charset=utf-8')
     .header('cache-control', 'no-store')
     .send(Readable.from(lines(), { highWaterMark: 1 }));
