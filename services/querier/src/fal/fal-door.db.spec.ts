@@ -151,6 +151,37 @@ describe('the queue', () => {
   });
 });
 
+describe('three hundred clients at once', () => {
+  it('each follow their own request to its end, by polling and by streaming, while nothing moves and when all of it does', async () => {
+    let release = (): void => undefined;
+    const released = new Promise<void>((resolve) => (release = resolve));
+    await known(4, async (request) => (await released, rig.works(request)));
+    await rig.startWorker();
+    const begunMs = performance.now();
+    const seen = new Map<number, string[]>();
+    const results = Array.from({ length: 300 }, async (_, n) => {
+      const fal = client();
+      const statuses: string[] = [];
+      seen.set(n, statuses);
+      const { data, requestId } = await fal.subscribe(APP, {
+        input: input({ prompt: `client ${n}`, seed: n }),
+        mode: n % 2 === 0 ? 'polling' : 'streaming',
+        onQueueUpdate: ({ status }: { status: string }) => void (statuses.at(-1) === status || statuses.push(status)),
+      } as never);
+      return { n, requestId, data: data as Json };
+    });
+    await until(() => Promise.resolve([...seen.values()].every((statuses) => statuses.length > 0)));
+    const allFollowMs = performance.now() - begunMs;
+    release();
+    const done = await Promise.all(results);
+    expect(new Set(done.map(({ requestId }) => requestId)).size).toBe(300);
+    for (const { n, data } of done) expect([data.prompt, data.seed]).toEqual([`client ${n}`, n]);
+    for (const statuses of seen.values()) expect(statuses.at(-1)).toBe('COMPLETED');
+    const allMs = performance.now() - begunMs;
+    process.stdout.write(`300 subscribers: all follow after ${allFollowMs.toFixed(0)} ms, all done ${(allMs - allFollowMs).toFixed(0)} ms later\n`); // prettier-ignore
+  });
+});
+
 /** Hands requests on; a submit's connections are reset, the client's too, as soon as the api has it. */
 async function resettingProxy(resets: number): Promise<{ url: string; server: Server; seen: () => number }> {
   const { hostname, port } = new URL(rig.api.url);
