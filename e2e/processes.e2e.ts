@@ -9,7 +9,7 @@ import { until } from '@studio/shared/testing/registry-ground';
 import { someAdapter } from '@studio/shared/testing/some-adapter';
 import { resultForm, signedCallback, type StubMiner } from '@studio/shared/testing/stub-miner';
 import sharp from 'sharp';
-import { health, ProcessRig, ROLES, type Role } from './process-rig';
+import { health, ProcessRig, ROLES, type Role, type Running } from './process-rig';
 
 jest.setTimeout(180_000);
 
@@ -100,6 +100,7 @@ it('loses nothing, asks nobody twice, and ends every process in order, when each
       await rig.start(role);
       // The load is on it before the next one goes.
       await sleep(300);
+      if (role === 'worker') await until(() => holdsTraining(old));
       const begunMs = performance.now();
       exits.push([role, await rig.stop(old), performance.now() - begunMs]);
     }
@@ -126,6 +127,14 @@ it('loses nothing, asks nobody twice, and ends every process in order, when each
   expect(Number(rows[0]!.awards)).toBe(ids.length);
   expect(rows[0]!.seqs).toBe(rows[0]!.last);
 });
+
+/** Whether this worker waits for a training that takes longer than its patience. */
+async function holdsTraining({ process: { pid } }: Running): Promise<boolean> {
+  const held = `SELECT 1 FROM studio.jobs j JOIN studio.attempts a ON a.job_id = j.id AND a.state = 'open'
+                 WHERE j.kind = 'lora-training' AND j.state = 'running' AND j.worker LIKE '%-' || $1::text
+                   AND a.sent_at > studio.now() - interval '1 s'`;
+  return (await rig.owner.query(held, [pid])).rowCount !== 0;
+}
 
 /** Attempts that a second worker took up: it sends the same request again, and the miner joins it to the one that runs. */
 function handedOn(kind: JobKind): number {
