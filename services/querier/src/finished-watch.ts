@@ -11,6 +11,7 @@ export class FinishedWatch {
   private readonly waiting = new Map<string, Set<() => void>>();
   private readonly sweeper: Sweeper;
   private subscription: Subscription | undefined;
+  private isStopped = false;
 
   constructor(
     private readonly jobs: JobStore,
@@ -29,13 +30,15 @@ export class FinishedWatch {
 
   /** Ends every wait: open requests would hold up the process's end. */
   async stop(): Promise<void> {
+    this.isStopped = true;
     this.subscription?.unsubscribe();
     await this.sweeper.stop();
     for (const id of [...this.waiting.keys()]) this.wake(id);
   }
 
-  /** Resolves when the job is finished or the time is over. */
+  /** Resolves when the job is finished or the time is over; at once when we are about to end, before the doors are shut. */
   async wait(id: string, ms: number): Promise<void> {
+    if (this.isStopped) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => done(), ms);
       const done = (): void => {
