@@ -129,6 +129,7 @@ export async function startServers(
     redis: redis.url,
     scores: { url: scores.url, files: scoresAccountFiles(scoresDir) },
     apiPort: await choosePort(installation, 'API', 'api-port'),
+    apiAdminPort: await choosePort(installation, 'api (operators)', 'api-admin-port'),
     workerPort: await choosePort(installation, 'worker', 'worker-port'),
     auditorPort: await choosePort(installation, 'auditor', 'auditor-port'),
     registryPort: await choosePort(installation, 'registry', 'registry-port'),

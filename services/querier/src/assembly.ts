@@ -12,6 +12,8 @@ import type { SignatureThreads } from '@studio/shared/platform/signature-threads
 import { StallWatch } from '@studio/shared/platform/stall-watch';
 import type { Redis } from 'ioredis';
 import type { NatsConnection } from 'nats';
+import { ClientAccess } from './access/client-access';
+import { RequestRates } from './access/request-rates';
 import { AddressOwners } from './address-owners';
 import { ArtifactRows } from './artifact.store';
 import { ArtifactUrls } from './artifact-urls';
@@ -168,6 +170,8 @@ export type Api = ReturnType<typeof assembleApi>;
 export function assembleApi(env: QuerierEnv, parts: Parts) {
   const { db, nats, redis, jobs, urls, artifacts, checks, rows, results, intake, finishedHint, stalled, log } = parts;
   const { directory, dialectOf, turns, hedges, egress } = parts;
+  const keys = new ClientKeyStore(db, () => publishHint(nats, SUBJECTS.keysChanged.subject, {}));
+  const access = new ClientAccess(keys, new RequestRates(redis, log));
   const views = new JobViews(env.PUBLIC_URL, urls);
   const finished = new FinishedWatch(jobs, log);
   const afterRefusal = (target: CallbackTarget): void => {
@@ -192,7 +196,8 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     publicUrl: env.PUBLIC_URL,
   });
   return {
-    keys: new ClientKeyStore(db),
+    keys,
+    access,
     submissions,
     views,
     finished,
@@ -203,11 +208,13 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     callbacks: new Callbacks(results, intake, new ProgressStore(db), dialectOf, afterRefusal, stalled),
     start: () => {
       parts.start();
+      access.start(nats);
       finished.start(nats);
     },
     /** Before the doors close: waiting requests would hold them open. */
     stop: async () => {
       falJobs.close();
+      access.stop();
       await finished.stop();
     },
   };

@@ -9,6 +9,8 @@ import { openDoors } from './querier.module';
 
 export interface RunningQuerier {
   url: string;
+  /** Of an api with an ADMIN_KEY. */
+  adminUrl?: string;
   /** Ends in order: no new work, requests and jobs in flight finished or handed on, connections closed. */
   close(): Promise<void>;
 }
@@ -40,7 +42,7 @@ export async function boot(
     await querier.close();
     if (!shared) await signatures.close();
   };
-  return { url: querier.url, close };
+  return { url: querier.url, adminUrl: querier.adminUrl, close };
 }
 
 async function startApi(env: QuerierEnv, parts: Parts): Promise<RunningQuerier> {
@@ -52,7 +54,7 @@ async function startApi(env: QuerierEnv, parts: Parts): Promise<RunningQuerier> 
     await doors.close();
     await closeParts(parts);
   };
-  return { url: doors.url, close };
+  return { url: doors.url, adminUrl: doors.adminUrl, close };
 }
 
 async function startWorker(env: QuerierEnv, parts: Parts): Promise<RunningQuerier> {

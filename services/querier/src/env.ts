@@ -40,6 +40,15 @@ export class QuerierEnv extends DatabaseEnv {
   @PortVar()
   HTTP_PORT = 0;
 
+  /** The operators' door of the api, for nobody else's network. */
+  @PortVar()
+  ADMIN_PORT = 4_011;
+
+  /** Opens /admin/v1 there as a bearer token. Unset: there is no such door, and keys are made with `npm run keys`. */
+  @OptionalVar()
+  @SecretVar()
+  ADMIN_KEY?: string;
+
   /** Where clients and miners reach the api: the base of every URL we hand out. */
   @UrlVar(['http', 'https'])
   PUBLIC_URL!: string;

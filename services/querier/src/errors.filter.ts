@@ -19,6 +19,7 @@ export class ErrorsFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     // A stream that breaks after its head has nobody left to tell.
     if (reply.sent) return;
+    if (known.retryAfterS !== undefined) void reply.header('retry-after', known.retryAfterS);
     if (!isFalPath(reply.request.url)) return void reply.status(known.status).send(known.toBody());
     const { status, headers, body } = falError(known);
     void reply.status(status).headers(headers).send(body);

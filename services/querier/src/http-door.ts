@@ -1,6 +1,7 @@
 /** The HTTP server under Nest: which bodies are read, how large they may be, and who may send one at all. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { ClientKeyStore } from './client-key.store';
+import type { ClientAccess } from './access/client-access';
+import { scopesOf } from './access/route-scopes';
 import { MAX_IMAGE_UPLOAD, MAX_LORA_UPLOAD } from './uploads';
 
 declare module 'fastify' {
@@ -22,7 +23,7 @@ function unknownType({ headers }: FastifyRequest): Error {
   return Object.assign(new Error(message), { statusCode: 415 });
 }
 
-export function prepareServer(server: FastifyInstance, keys?: Pick<ClientKeyStore, 'authenticate'>): void {
+export function prepareServer(server: FastifyInstance, access?: Pick<ClientAccess, 'admit'>): void {
   server.decorateRequest('clientId', '');
   const parseJson = server.getDefaultJsonParser('error', 'error');
   server.removeContentTypeParser('application/json');
@@ -45,17 +46,11 @@ export function prepareServer(server: FastifyInstance, keys?: Pick<ClientKeyStor
   );
   server.addHook('onSend', async (_request, reply) => void reply.header('x-content-type-options', 'nosniff'));
   // After the answer to a browser's preflight, which carries no key; before the body, which a stranger may not even send.
-  if (keys) server.addHook('preParsing', (request) => authenticate(request, keys));
+  if (access) server.addHook('preParsing', (request) => admit(request, access));
 }
 
-async function authenticate(request: FastifyRequest, keys: Pick<ClientKeyStore, 'authenticate'>): Promise<void> {
-  if (!needsKey(request)) return;
-  request.clientId = await keys.authenticate(request.headers.authorization);
-}
-
-/** Everything of clients' but files, whose link is the key. */
-function needsKey({ method, url }: FastifyRequest): boolean {
-  const isDownload = (method === 'GET' || method === 'HEAD') && url.startsWith('/v1/artifacts/');
-  const isFile = isDownload || url.startsWith('/rest/storage/files/');
-  return /^\/(?:v1|queue|run|rest)\//.test(url) && !isFile;
+/** Before the body is read: a stranger's 64 MiB are not even received. */
+async function admit(request: FastifyRequest, access: Pick<ClientAccess, 'admit'>): Promise<void> {
+  const scopes = scopesOf(request.method, request.routeOptions.url, request.url);
+  if (scopes) request.clientId = await access.admit(request.headers.authorization, scopes);
 }

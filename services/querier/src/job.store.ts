@@ -79,6 +79,14 @@ interface OwnedJob extends Unplaced {
   clientId: string;
 }
 
+/** Not stored: the limit that the client's queue has reached, or null for an Idempotency-Key that was used before. */
+interface Refused {
+  fullAt: number | null;
+}
+
+/** A queue moves at its miners' speed, which is seconds for an image. */
+const QUEUE_RETRY_S = 5;
+
 /** As many of the first that wait are numbered: a look at them takes about 5 ms. */
 const NUMBERED = 5_000;
 
@@ -102,8 +110,29 @@ const ATTEMPTS = `(
 const COLUMNS = `j.id, j.kind, j.engine, j.input, j.state, j.failure, j.result, j.presentation,
   j.created_at AS "createdAt", j.deadline_at AS "deadlineAt", j.finished_at AS "finishedAt"`;
 
+/** Of a client with a limit no more are stored than there is room for (studio.queue_room). */
+const INSERT = `WITH rooms AS MATERIALIZED (SELECT * FROM studio.queue_room($2::uuid[])),
+  given AS MATERIALIZED (
+    SELECT g.*, CASE WHEN row_number() OVER (PARTITION BY g."clientId" ORDER BY g."id") > r.room THEN r.most END AS "fullAt"
+      FROM jsonb_to_recordset($1::jsonb) AS g("id" uuid, "clientId" uuid, "idempotencyKey" text, "requestHash" text,
+           "kind" text, "engine" text, "input" jsonb, "routing" jsonb, "private" boolean, "timeoutMs" int,
+           "deadlineS" int, "startDeadlineS" int, "presentation" jsonb)
+      LEFT JOIN rooms r ON r.client_id = g."clientId"),
+  stored AS (
+    INSERT INTO studio.jobs AS j (id, client_id, idempotency_key, request_hash, kind, engine, input, routing,
+                                  private, timeout_ms, deadline_at, start_by, presentation)
+    SELECT g."id", g."clientId", g."idempotencyKey", decode(g."requestHash", 'hex'), g."kind", g."engine",
+           g."input", g."routing", g."private", g."timeoutMs",
+           studio.now() + coalesce(g."deadlineS" * 1000, ${DEADLINE_TIMEOUTS} * g."timeoutMs") * interval '1 ms',
+           studio.now() + g."startDeadlineS" * interval '1 s', g."presentation"
+      FROM given g WHERE g."fullAt" IS NULL
+    ON CONFLICT DO NOTHING
+    RETURNING j.id, j.created_at, j.deadline_at)
+  SELECT g."id", s.id IS NOT NULL AS stored, g."fullAt", s.created_at AS "createdAt", s.deadline_at AS "deadlineAt"
+    FROM given g LEFT JOIN stored s ON s.id = g."id"`;
+
 export class JobStore {
-  private readonly submits: Batcher<NewJob, Unplaced | undefined>;
+  private readonly submits: Batcher<NewJob, Unplaced | Refused>;
   private readonly finds: Batcher<string, OwnedJob | undefined>;
   private readonly positions = new QueuePositions(() => this.waiting());
 
@@ -118,12 +147,13 @@ export class JobStore {
 
   /**
    * Durable when it resolves. With an idempotency key that was used before: the job of then.
-   * @throws StudioError IDEMPOTENCY_MISMATCH
+   * @throws StudioError IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS when the client's queue is full
    */
   async submit(job: NewJob): Promise<StoredJob> {
     const stored = await this.submits.add(job);
-    if (stored) return this.placed(stored);
+    if ('id' in stored) return this.placed(stored);
     const earlier = job.idempotencyKey && (await this.findByKey(job.clientId, job.idempotencyKey, job.requestHash));
+    if (!earlier && stored.fullAt !== null) throw queueFull(stored.fullAt);
     if (!earlier) throw new StudioError('INTERNAL', 'the job was neither stored nor there before: send it again');
     return earlier;
   }
@@ -264,31 +294,26 @@ export class JobStore {
     return ids.map((id) => found.get(id));
   }
 
-  /**
-   * One statement for all; undefined for a key that was used before.
-   */
-  private async insert(jobs: NewJob[]): Promise<(Unplaced | undefined)[]> {
-    type Given = Pick<StoredJob, 'createdAt' | 'deadlineAt'>;
-    const rows = await this.db.query<({ id: string } & Given)[]>(
-      `INSERT INTO studio.jobs AS j (id, client_id, idempotency_key, request_hash, kind, engine, input, routing,
-                                     private, timeout_ms, deadline_at, start_by, presentation)
-       SELECT g."id", g."clientId", g."idempotencyKey", decode(g."requestHash", 'hex'), g."kind", g."engine",
-              g."input", g."routing", g."private", g."timeoutMs",
-              studio.now() + coalesce(g."deadlineS" * 1000, ${DEADLINE_TIMEOUTS} * g."timeoutMs") * interval '1 ms',
-              studio.now() + g."startDeadlineS" * interval '1 s', g."presentation"
-         FROM jsonb_to_recordset($1::jsonb) AS g("id" uuid, "clientId" uuid, "idempotencyKey" text, "requestHash" text,
-              "kind" text, "engine" text, "input" jsonb, "routing" jsonb, "private" boolean, "timeoutMs" int,
-              "deadlineS" int, "startDeadlineS" int, "presentation" jsonb)
-       ON CONFLICT DO NOTHING
-       RETURNING j.id, j.created_at AS "createdAt", j.deadline_at AS "deadlineAt"`,
-      [JSON.stringify(jobs)],
-    );
-    const stored = new Map(rows.map((row) => [row.id, row]));
-    this.onStored(new Set(jobs.filter(({ id }) => stored.has(id)).map(({ kind }) => kind)));
+  private async insert(jobs: NewJob[]): Promise<(Unplaced | Refused)[]> {
+    type Row = { id: string; stored: boolean; fullAt: number | null } & Pick<StoredJob, 'createdAt' | 'deadlineAt'>;
+    const rows = await this.db.query<Row[]>(INSERT, [
+      JSON.stringify(jobs),
+      [...new Set(jobs.map(({ clientId }) => clientId))],
+    ]);
+    const answers = new Map(rows.map((row) => [row.id, row]));
+    this.onStored(new Set(jobs.filter(({ id }) => answers.get(id)?.stored).map(({ kind }) => kind)));
     return jobs.map(({ id, kind, engine, input, presentation }) => {
-      const row = stored.get(id);
+      const { stored, fullAt, ...row } = answers.get(id)!;
+      if (!stored) return { fullAt };
       const fresh = { state: 'queued', finishedAt: null, failure: null, result: null } as const;
-      return row && { kind, engine, input, presentation, ...fresh, attempts: [], ...row };
+      return { kind, engine, input, presentation, ...fresh, attempts: [], ...row };
     });
   }
+}
+
+function queueFull(limit: number): StudioError {
+  const message =
+    `${limit} of your jobs wait for a miner already, as many as your key allows: ` +
+    'send this one when some have begun, or ask for a higher limit';
+  return new StudioError('TOO_MANY_REQUESTS', message, [], { retryAfterS: QUEUE_RETRY_S });
 }

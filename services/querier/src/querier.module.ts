@@ -8,12 +8,14 @@ import { frameworkLogger } from '@studio/shared/platform/logger';
 import { natsOptions } from '@studio/shared/platform/nats';
 import type { IncomingMessage } from 'node:http';
 import { apiSchemas } from './api-schemas';
+import { ADMIN_KEY, ClientKeysController } from './access/client-keys.controller';
 import { ArtifactRows } from './artifact.store';
 import { ArtifactUrls } from './artifact-urls';
 import { ArtifactsController } from './artifacts.controller';
 import type { Api, Parts } from './assembly';
 import { CallbackController } from './callback.controller';
 import { Callbacks } from './callbacks';
+import { ClientKeyStore } from './client-key.store';
 import { Cancellations } from './cancellations';
 import type { QuerierEnv } from './env';
 import { FalFiles } from './fal/fal-files';
@@ -86,18 +88,51 @@ export class QuerierModule {
   }
 }
 
+/** Operators' routes, on a port of their own. */
+@Module({})
+export class AdminModule {
+  static of(api: Api, adminKey: string): DynamicModule {
+    return {
+      module: AdminModule,
+      controllers: [ClientKeysController],
+      providers: [
+        { provide: ClientKeyStore, useValue: api.keys },
+        { provide: ADMIN_KEY, useValue: adminKey },
+      ],
+    };
+  }
+}
+
 export interface Doors {
   url: string;
+  /** Of the operators' door, where there is one. */
+  adminUrl?: string;
   close(): Promise<void>;
 }
 
-/** Opens HTTP, and for the api NATS. */
+/** Opens HTTP, and for the api NATS and the operators' HTTP. */
 export async function openDoors(env: QuerierEnv, parts: Parts, api?: Api): Promise<Doors> {
-  const adapter = new FastifyAdapter({
-    bodyLimit: JSON_LIMIT,
-    rewriteUrl: ({ url = '/', headers }: IncomingMessage) => routedUrl(url, headers[TARGET_HEADER]),
-  });
-  prepareServer(adapter.getInstance(), api?.keys);
+  const app = await createApp(env, parts, api);
+  if (api) connectNats(app, env);
+  const admin = api && env.ADMIN_KEY ? await createAdmin(env.ADMIN_KEY, parts, api) : undefined;
+  await app.listen(env.HTTP_PORT, env.HTTP_HOST);
+  await admin?.listen(env.ADMIN_PORT, env.HTTP_HOST);
+  if (api) await app.startAllMicroservices();
+  return {
+    url: await app.getUrl(),
+    adminUrl: await admin?.getUrl(),
+    close: async () => void (await Promise.all([app.close(), admin?.close()])),
+  };
+}
+
+/** Everything but listening. */
+export async function createApp(
+  env: QuerierEnv,
+  parts: Parts,
+  api?: Api,
+  adapter = createAdapter(),
+): Promise<NestFastifyApplication> {
+  prepareServer(adapter.getInstance(), api?.access);
   serveHealth(adapter.getInstance(), parts.health, parts.metrics);
   const app = await NestFactory.create<NestFastifyApplication>(QuerierModule.of(parts, api), adapter, {
     bodyParser: false,
@@ -109,11 +144,24 @@ export async function openDoors(env: QuerierEnv, parts: Parts, api?: Api): Promi
     SwaggerModule.setup('docs', app, () => documented(app, env), {
       jsonDocumentUrl: 'docs/json',
     });
-    connectNats(app, env);
   }
-  await app.listen(env.HTTP_PORT, env.HTTP_HOST);
-  if (api) await app.startAllMicroservices();
-  return { url: await app.getUrl(), close: () => app.close() };
+  return app;
+}
+
+function createAdapter(): FastifyAdapter {
+  return new FastifyAdapter({
+    bodyLimit: JSON_LIMIT,
+    rewriteUrl: ({ url = '/', headers }: IncomingMessage) => routedUrl(url, headers[TARGET_HEADER]),
+  });
+}
+
+async function createAdmin(adminKey: string, { log }: Parts, api: Api): Promise<NestFastifyApplication> {
+  const adapter = new FastifyAdapter();
+  const app = await NestFactory.create<NestFastifyApplication>(AdminModule.of(api, adminKey), adapter, {
+    logger: frameworkLogger(log),
+  });
+  app.useGlobalFilters(new ErrorsFilter());
+  return app;
 }
 
 function connectNats(app: NestFastifyApplication, env: QuerierEnv): void {

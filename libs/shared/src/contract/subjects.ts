@@ -38,6 +38,8 @@ export const SUBJECTS = {
     peers: ['auditor', 'querier'],
     payload: '(empty)',
   },
+  /** An API key was revoked or limited: every api looks its keys up anew. Behind it stands the time that a look-up is kept. */
+  keysChanged: { subject: 'keys.changed', form: 'hint', owner: 'querier', peers: ['querier'], payload: '(empty)' },
   routableMiners: {
     subject: 'registry.miners.routable',
     form: 'command',

@@ -15,6 +15,7 @@ export interface TableRule {
 
 export const TABLE_RULES: Record<string, TableRule> = {
   client_keys: { writer: 'studio_querier', mode: 'edit', secret: ['hash'] },
+  client_key_events: { writer: 'studio_querier', mode: 'append' },
   jobs: { writer: 'studio_querier', mode: 'edit' },
   attempts: { writer: 'studio_querier', mode: 'edit', secret: ['callback_hash'] },
   upload_slots: { writer: 'studio_querier', mode: 'edit' },

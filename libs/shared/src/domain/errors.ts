@@ -43,15 +43,23 @@ export interface FieldProblem {
   message: string;
 }
 
+export interface StudioErrorOptions extends ErrorOptions {
+  /** When it makes sense to ask again: the header Retry-After. */
+  retryAfterS?: number;
+}
+
 export class StudioError extends Error {
+  readonly retryAfterS: number | undefined;
+
   constructor(
     readonly code: ErrorCode,
     message: string,
     readonly fields: readonly FieldProblem[] = [],
-    options?: ErrorOptions,
+    options?: StudioErrorOptions,
   ) {
     super(message, options);
     this.name = 'StudioError';
+    this.retryAfterS = options?.retryAfterS;
   }
 
   get status(): number {

@@ -20,6 +20,7 @@ export interface Endpoints {
   scores: { url: string; files: ScoresAccountFiles };
   redis: string;
   apiPort: number;
+  apiAdminPort: number;
   workerPort: number;
   auditorPort: number;
   registryPort: number;
@@ -102,7 +103,13 @@ export function serviceSpecs(
     {
       name: 'querier-api',
       script: main(places, 'services/querier'),
-      env: { ...querier, ROLE: 'api', HTTP_PORT: String(endpoints.apiPort) },
+      env: {
+        ...querier,
+        ROLE: 'api',
+        HTTP_PORT: String(endpoints.apiPort),
+        ADMIN_PORT: String(endpoints.apiAdminPort),
+        ADMIN_KEY: secrets.adminKey,
+      },
     },
     {
       name: 'querier-worker',

@@ -137,6 +137,7 @@ async function chooseEndpoints(
     ...servers,
     apiPort: await choosePort(installation, 'API', 'api-port', options.apiPort),
     registryPort: await choosePort(installation, 'registry', 'registry-port', options.registryPort),
+    apiAdminPort: await choosePort(installation, 'api (operators)', 'api-admin-port'),
     workerPort: await choosePort(installation, 'worker', 'worker-port'),
     auditorPort: await choosePort(installation, 'auditor', 'auditor-port'),
     registryAdminPort: await choosePort(installation, 'registry admin', 'registry-admin-port'),
