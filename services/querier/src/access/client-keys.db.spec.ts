@@ -11,7 +11,7 @@ import { connectRedis } from '@studio/shared/platform/redis';
 import { boot, type RunningQuerier } from '../boot';
 import { ClientKeyStore } from '../client-key.store';
 import { QuerierEnv } from '../env';
-import { WorkerRig, type Json } from '../worker.rig';
+import { WorkerRig } from '../worker.rig';
 import { BELIEVED_MS } from './client-access';
 import { keysCommand } from './keys-command';
 import { RequestRates } from './request-rates';
