@@ -24,8 +24,11 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope | 'public'>> = {
   // Only ever refuses: what it is for has become another path before.
   'POST /fal/proxy': 'public',
   'POST /rest/storage/upload/initiate': 'files:write',
+  'POST /rest/storage/upload/initiate-multipart': 'files:write',
   // Random names, one to write and one to read, which only whoever asked for a place was told.
   'PUT /rest/storage/files/upload/:place': 'public',
+  'PUT /rest/storage/files/upload/:place/:part': 'public',
+  'POST /rest/storage/files/upload/:place/complete': 'public',
   'GET /rest/storage/files/:name': 'public',
 
   // Miners': each attempt has its secret.
