@@ -12,6 +12,7 @@ import {
   TextVar,
   UrlVar,
   loadEnv,
+  variablesOf,
 } from './env';
 
 class SampleEnv extends ProcessEnv {
@@ -102,5 +103,63 @@ describe('loadEnv', () => {
     expect(problems({ ...source, NODE_ENV: 'production' })).toEqual([
       'ALLOW_PRIVATE_EGRESS is "true": expected false when NODE_ENV=production',
     ]);
+  });
+});
+
+class FileEnv extends ProcessEnv {
+  @SecretVar() LINK_SECRET!: string;
+  @OptionalVar() @TextVar() MAP?: string;
+  /** A file that the program reads by itself. */
+  @OptionalVar() @TextVar() MAP_FILE?: string;
+}
+
+describe('a variable given as a file', () => {
+  const secret = 'ab'.repeat(32);
+  const files: Record<string, string> = { '/run/secret': `${secret}\n`, '/run/empty': '\n' };
+  const read = (path: string): string => {
+    const text = files[path];
+    if (text === undefined) throw new Error('ENOENT');
+    return text;
+  };
+  const load = (source: Record<string, string>): FileEnv => loadEnv(FileEnv, source, read);
+
+  it('has the content of the file, without the end of its line', () => {
+    expect(load({ LINK_SECRET_FILE: '/run/secret' }).LINK_SECRET).toBe(secret);
+  });
+
+  it('is judged by its content, which is not shown', () => {
+    files['/run/short'] = 'hunter2';
+    expect(() => load({ LINK_SECRET_FILE: '/run/short' })).toThrow(
+      /LINK_SECRET is \[redacted\] \(7 characters\): expected/,
+    );
+  });
+
+  it('is refused beside the variable itself', () => {
+    expect(() => load({ LINK_SECRET: secret, LINK_SECRET_FILE: '/run/secret' })).toThrow(
+      'LINK_SECRET and LINK_SECRET_FILE are both set: unset one of them',
+    );
+  });
+
+  it.each([
+    ['/run/gone', 'LINK_SECRET_FILE is "/run/gone", which cannot be read: expected a file that holds LINK_SECRET'],
+    ['/run/empty', 'LINK_SECRET_FILE is "/run/empty", which is empty: expected a file that holds LINK_SECRET'],
+  ])('says what is wrong with %s', (path, message) => {
+    expect(() => load({ LINK_SECRET_FILE: path })).toThrow(message);
+  });
+
+  it('is left to the program where it declares the name of the file itself', () => {
+    const env = load({ LINK_SECRET: secret, MAP_FILE: '/etc/map.json' });
+    expect(env).toMatchObject({ MAP: undefined, MAP_FILE: '/etc/map.json' });
+  });
+
+  it('is read from the disk', () => {
+    expect(loadEnv(SampleEnv, { ...valid, NOTE_FILE: __filename }).NOTE).toContain('is read from the disk');
+  });
+});
+
+describe('variablesOf', () => {
+  it('names what a class reads, what it inherits included', () => {
+    const names = ['NODE_ENV', 'LOG_LEVEL', 'LINK_SECRET', 'MAP', 'MAP_FILE'];
+    expect([...variablesOf(FileEnv)].sort()).toEqual(names.sort());
   });
 });

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Expose, Transform, plainToInstance } from 'class-transformer';
 import {
   IsBoolean,
@@ -8,6 +9,7 @@ import {
   Max,
   Min,
   MinLength,
+  getMetadataStorage,
   registerDecorator,
   validateSync,
   type ValidationArguments,
@@ -25,6 +27,8 @@ import { REDACTED, isSecretName, redactText } from './redact';
  *     }
  *
  * An empty variable counts as unset (compose files and manifests write `X=`). Variables without a field are ignored.
+ * Instead of any variable X the name of a file that holds its value may be given as X_FILE, as secrets are mounted; unless
+ * X_FILE is a variable of its own.
  */
 export class EnvError extends Error {
   constructor(readonly problems: readonly string[]) {
@@ -38,9 +42,19 @@ export class EnvError extends Error {
 /** sysexits.h EX_CONFIG: supervisors can tell a wrong configuration, which no restart heals, from a crash. */
 const EX_CONFIG = 78;
 
-/** @throws EnvError listing every wrong variable at once: its name, what it is now, what is expected, an example. */
-export function loadEnv<T extends object>(Class: new () => T, source: NodeJS.ProcessEnv = process.env): T {
-  const set = Object.fromEntries(Object.entries(source).filter(([, value]) => value !== undefined && value !== ''));
+/**
+ * @param read what is in a file, for variables that are given as one.
+ * @throws EnvError listing every wrong variable at once: its name, what it is now, what is expected, an example.
+ */
+export function loadEnv<T extends object>(
+  Class: new () => T,
+  source: NodeJS.ProcessEnv = process.env,
+  read: (path: string) => string = (path) => readFileSync(path, 'utf8'),
+): T {
+  const set: Record<string, string> = {};
+  for (const [name, value] of Object.entries(source)) if (value) set[name] = value;
+  const wrongFiles = takeFiles(variablesOf(Class), set, read);
+  if (wrongFiles.length > 0) throw new EnvError(wrongFiles);
   const env = plainToInstance(Class, set, { excludeExtraneousValues: true, exposeDefaultValues: true });
   const errors = validateSync(env, {
     skipMissingProperties: false,
@@ -49,6 +63,35 @@ export function loadEnv<T extends object>(Class: new () => T, source: NodeJS.Pro
   });
   if (errors.length > 0) throw new EnvError(errors.map((error) => describe(error, set[error.property])));
   return env;
+}
+
+/** Names of the variables that `Class` reads; each of them has a rule. */
+export function variablesOf(Class: new () => object): Set<string> {
+  const rules = getMetadataStorage().getTargetValidationMetadatas(Class, '', false, false);
+  return new Set(rules.map(({ propertyName }) => propertyName));
+}
+
+/** Puts the content of files into `set`. @returns what is wrong with them. */
+function takeFiles(names: Set<string>, set: Record<string, string>, read: (path: string) => string): string[] {
+  return [...names].flatMap((name) => {
+    const variable = `${name}_FILE`;
+    const path = set[variable];
+    if (path === undefined || names.has(variable)) return [];
+    if (set[name] !== undefined) return [`${name} and ${variable} are both set: unset one of them`];
+    const text = contentOf(path, read);
+    if (text) set[name] = text;
+    const found = text === undefined ? 'which cannot be read' : 'which is empty';
+    return text ? [] : [`${variable} is ${JSON.stringify(path)}, ${found}: expected a file that holds ${name}`];
+  });
+}
+
+/** Without the line's end that editors and `echo` add. */
+function contentOf(path: string, read: (path: string) => string): string | undefined {
+  try {
+    return read(path).trim();
+  } catch {
+    return undefined;
+  }
 }
 
 /** For main.ts: a wrong environment ends the process with the message alone; a stack would only hide it. */
