@@ -51,6 +51,8 @@ import { RttProbe } from './rtt-probe';
 import { RttSamples } from './rtt-samples';
 import { Submissions } from './submit';
 import { Uploads } from './uploads';
+import { exposeWorkerDemand } from './worker-demand';
+import { WorkerDemandStore } from './worker-demand.store';
 
 export interface Connections {
   db: Awaited<ReturnType<typeof connectDataSource>>;
@@ -207,6 +209,8 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     falJobs,
     callbacks: new Callbacks(results, intake, new ProgressStore(db), dialectOf, afterRefusal, stalled),
     start: () => {
+      // Of an api, of which there are few: a worker more would be a query more at every scrape.
+      exposeWorkerDemand(parts.metrics, new WorkerDemandStore(db));
       parts.start();
       access.start(nats);
       finished.start(nats);

@@ -65,7 +65,8 @@ export function grantStatements(columns: ReadonlyMap<string, readonly string[]>)
   const statements = [
     `GRANT USAGE ON SCHEMA studio TO ${everyone}`,
     `REVOKE ALL ON ALL TABLES IN SCHEMA studio FROM ${everyone}`,
-    `GRANT SELECT ON studio.score_events, studio.standing_quarantines TO ${everyone}`,
+    // The history as well: a service waits until the schema is as new as its code.
+    `GRANT SELECT ON studio.score_events, studio.standing_quarantines, studio.migrations TO ${everyone}`,
     `REVOKE EXECUTE ON FUNCTION studio.append_ledger(jsonb) FROM PUBLIC`,
     `GRANT EXECUTE ON FUNCTION studio.append_ledger(jsonb) TO studio_registry`,
   ];

@@ -18,3 +18,6 @@ export const CANARY_PLAN_LOCK = 7_301_008;
 
 /** Held by the one registry replica that stores what it read of the metagraph. */
 export const METAGRAPH_LOCK = 7_301_007;
+
+/** Only one migration may run at a time, however many replicas start together; held until the privileges are given too. */
+export const MIGRATION_LOCK = 7_301_001;

@@ -1,9 +1,7 @@
 import { Client } from 'pg';
 import { createDataSource } from './data-source';
 import { grantStatements, ROLES, type Role } from './grants';
-
-/** Only one migration may run at a time, however many replicas start together. */
-const MIGRATION_LOCK = 7_301_001;
+import { MIGRATION_LOCK } from './locks';
 
 export type RolePasswords = Record<Role, string>;
 
