@@ -27,6 +27,8 @@ const COMMANDS = {
   'simulate:routing': { build: true, module: 'simulations/dist/routing/main.js' },
   'simulate:audit': { build: true, module: 'simulations/dist/audit/main.js' },
   'scores:keys': { build: true, module: 'tools/launcher/dist/scores-keys.js' },
+  'k8s:secrets': { build: true, module: 'tools/launcher/dist/k8s-secrets.js' },
+  'k8s:check': { build: false, script: 'tools/k8s-check/run.mjs' },
   goldens: { build: true, module: 'simulations/dist/goldens/main.js' },
   fuzz: { build: true, module: 'simulations/dist/fuzz/main.js' },
   calibrate: { build: true, module: 'services/auditor/dist/calibrate/main.js' },

@@ -111,8 +111,13 @@ export function assemble(env: RegistryEnv, { db, nats, redis, door }: Connection
 }
 
 /** One sweep of the relay into the account SCORES. */
-function runOf({ link }: ScoresDoor, db: Connections['db'], metrics: Metrics, log: Logger): () => Promise<boolean> {
-  const relay = new ScoreRelay({ store: new RelayStore(db), link, log, onAmnesia: amnesiaCounter(metrics) });
+function runOf(
+  { link, replicas }: ScoresDoor,
+  db: Connections['db'],
+  metrics: Metrics,
+  log: Logger,
+): () => Promise<boolean> {
+  const relay = new ScoreRelay({ store: new RelayStore(db), link, replicas, log, onAmnesia: amnesiaCounter(metrics) });
   return () => relay.run();
 }
 

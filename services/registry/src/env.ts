@@ -114,6 +114,10 @@ export class RegistryEnv extends ProcessEnv {
   @TextVar({ what: 'a file with the seed of its scoped signing key', example: '/etc/studio/validators.seed' })
   SCORES_NATS_SIGNING_KEY?: string;
 
+  /** Copies of the stream, where that NATS is a cluster; of a stream that is made. One server refuses more than one. */
+  @IntegerVar({ min: 1, max: 5, example: 3 })
+  SCORES_NATS_REPLICAS = 1;
+
   /**
    * How long a validator listens before it has to sign again: whoever leaves the metagraph hears of the scores for so long
    * at most. Ten minutes are 150 requests a minute from 1,000 validators, which ask anew after two thirds.

@@ -26,6 +26,8 @@ export interface ScoreRelayOptions {
   store: RelayStore;
   /** The connection to the account SCORES. */
   link: { get(): Promise<NatsConnection> };
+  /** Copies of the stream in a cluster. */
+  replicas?: number;
   log: Pick<Logger, 'info' | 'warn'>;
   /** Told when the broker had lost what it once acknowledged. */
   onAmnesia?: () => void;
@@ -74,7 +76,7 @@ export class ScoreRelay {
       this.options.log.warn({ end, lastSeq: log.lastSeq }, 'the stream is not a copy of the log: making it anew');
       await manager.streams.delete(SCORES_STREAM);
     }
-    await createStream(manager);
+    await createStream(manager, this.options.replicas ?? 1);
     if (log.publishedSeq > 0) this.amnesia(log.publishedSeq, 0);
     return 0;
   }
@@ -105,11 +107,12 @@ async function isOurLog(manager: JetStreamManager, log: RelayLog, end: number): 
   return event !== undefined && Buffer.from(tail.data).toString() === encode(event);
 }
 
-async function createStream(manager: JetStreamManager): Promise<void> {
+async function createStream(manager: JetStreamManager, replicas: number): Promise<void> {
   await manager.streams.add({
     name: SCORES_STREAM,
     subjects: SCORES_STREAM_SUBJECTS,
     storage: StorageType.File,
+    num_replicas: replicas,
     retention: RetentionPolicy.Limits,
     duplicate_window: nanos(DUPLICATE_WINDOW_MS),
     // A prefix is never rewritten: only the whole stream can go.

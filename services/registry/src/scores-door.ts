@@ -11,6 +11,8 @@ export interface ScoresDoor {
   /** Where validators reach it. */
   servers: string[];
   sessionMs: number;
+  /** Copies of the stream in its cluster. */
+  replicas: number;
 }
 
 /** Null without SCORES_NATS_URL. Connects nowhere yet. @throws Error naming the file that cannot be read. */
@@ -24,5 +26,6 @@ export async function openScoresDoor(env: RegistryEnv, log: Logger): Promise<Sco
     tokens: await ValidatorTokens.read({ registryCreds, signingKey }),
     servers: [publicUrl ?? url],
     sessionMs: env.SCORES_SESSION,
+    replicas: env.SCORES_NATS_REPLICAS,
   };
 }

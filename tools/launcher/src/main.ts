@@ -11,7 +11,7 @@ import { parseOptions, type LauncherOptions } from './options';
 import { claimDataDir } from './system/data-lock';
 import { clearData } from './system/clear-data';
 import { apiUrl, registryUrl } from './system/processes';
-import { startSystem, type System } from './system/start-system';
+import { doorsOf, startSystem, type System } from './system/start-system';
 import type { Supervisor } from './system/supervisor';
 
 const ROOT = resolve(__dirname, '../../..');
@@ -49,7 +49,7 @@ class Launcher {
   private async mainJob(system: System, startedAt: number): Promise<Report> {
     const progress = new Progress();
     try {
-      const demo = new Demo(system, this.options, progress);
+      const demo = new Demo(doorsOf(system), this.options, progress);
       const outcome = await demo.run();
       progress.stop();
       const report = await composeReport(system, demo.operator, outcome, startedAt);

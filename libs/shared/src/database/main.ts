@@ -4,6 +4,7 @@
 import 'reflect-metadata';
 import { loadEnvOrExit } from '../platform/env';
 import { redactText } from '../platform/redact';
+import { connectDataSource } from './data-source';
 import { DatabaseEnv, MigrateEnv } from './env';
 import { migrate } from './migrate';
 import { passwordsOf } from './role-passwords';
@@ -12,10 +13,20 @@ import { waitForSchema } from './schema-wait';
 const EX_USAGE = 64;
 const say = (line: string): void => void process.stderr.write(`${redactText(line)}\n`);
 
+let said = '';
+/** It waits for a database that is not there yet, and says why where that changes. */
+function sayOnce({ message }: Error): void {
+  if (message !== said) say(`waiting for the database: ${message}`);
+  said = message;
+}
+
 async function main(command: string | undefined): Promise<void> {
   switch (command) {
     case 'migrate': {
       const env = loadEnvOrExit(MigrateEnv);
+      await connectDataSource({ url: env.POSTGRES_URL, name: 'migrate', poolSize: 1, onError: sayOnce }).then(
+        (source) => source.destroy(),
+      );
       await migrate(env.POSTGRES_URL, passwordsOf(env));
       return say('the schema is up to date');
     }

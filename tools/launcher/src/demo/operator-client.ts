@@ -1,8 +1,7 @@
 /** What an operator asks: the registry's public and admin doors, and the auditor's. Waits out a restarting service. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EpochView, ScoreBoard, ScoreEventPage, Snapshot } from '@studio/shared/contract/scores';
-import { auditorUrl, registryAdminUrl, registryUrl } from '../system/processes';
-import type { System } from '../system/start-system';
+import type { Doors } from './doors';
 
 /** An audit; `outcome` and `reason` are null until its verdict. */
 export interface AuditReport {
@@ -27,37 +26,37 @@ const TRIES = 60;
 const PAUSE_MS = 250;
 
 export class OperatorClient {
-  constructor(private readonly system: System) {}
+  constructor(private readonly doors: Doors) {}
 
   currentEpoch(): Promise<EpochView> {
-    return this.ask(`${registryUrl(this.system.endpoints)}/v1/epochs/current`);
+    return this.ask(`${this.doors.registryUrl}/v1/epochs/current`);
   }
 
   /** Returns the epoch that is now closing. Asked again after a lost reply, the registry refuses: then it is closing. */
   async closeEpoch(epoch: number): Promise<void> {
-    await this.ask(`${registryAdminUrl(this.system.endpoints)}/admin/v1/epochs/close`, 'POST', { epoch });
+    await this.ask(`${this.doors.registryAdminUrl}/admin/v1/epochs/close`, 'POST', { epoch });
   }
 
   /** Null until the epoch is closed. */
   async snapshot(epoch: number): Promise<Snapshot | null> {
-    const response = await this.fetch(`${registryUrl(this.system.endpoints)}/v1/snapshots/${epoch}`);
+    const response = await this.fetch(`${this.doors.registryUrl}/v1/snapshots/${epoch}`);
     return response.status === 404 ? null : ((await response.json()) as Snapshot);
   }
 
   scores(): Promise<ScoreBoard> {
-    return this.ask(`${registryUrl(this.system.endpoints)}/v1/scores`);
+    return this.ask(`${this.doors.registryUrl}/v1/scores`);
   }
 
   events(after: number): Promise<ScoreEventPage> {
-    return this.ask(`${registryUrl(this.system.endpoints)}/v1/scores/events?after=${after}&limit=1000`);
+    return this.ask(`${this.doors.registryUrl}/v1/scores/events?after=${after}&limit=1000`);
   }
 
   readiness(): Promise<Readiness> {
-    return this.ask(`${auditorUrl(this.system.endpoints)}/admin/v1/readiness`);
+    return this.ask(`${this.doors.auditorUrl}/admin/v1/readiness`);
   }
 
   async audits(epoch: number): Promise<AuditReport[]> {
-    const url = `${auditorUrl(this.system.endpoints)}/admin/v1/audits?epoch=${epoch}`;
+    const url = `${this.doors.auditorUrl}/admin/v1/audits?epoch=${epoch}`;
     return (await this.ask<{ audits: AuditReport[] }>(url)).audits;
   }
 
@@ -70,7 +69,7 @@ export class OperatorClient {
 
   private async fetch(url: string, method = 'GET', body?: unknown): Promise<Response> {
     const headers = {
-      authorization: `Bearer ${this.system.installation.adminKey}`,
+      authorization: `Bearer ${this.doors.adminKey}`,
       'content-type': 'application/json',
     };
     for (let tries = 1; ; tries += 1) {

@@ -10,9 +10,8 @@ import type { JobView, ResultView } from '@studio/shared/contract/job-view';
 import type { SubmitJobBody } from '@studio/shared/contract/submit-job';
 import type { Snapshot } from '@studio/shared/contract/scores';
 import type { LauncherOptions } from '../options';
-import { apiUrl } from '../system/processes';
-import type { System } from '../system/start-system';
 import { ApiClient } from './api-client';
+import type { Doors } from './doors';
 import { OperatorClient, type AuditReport } from './operator-client';
 import { photoFor, psnrDb } from './photos';
 import {
@@ -69,12 +68,12 @@ export class Demo {
   private readonly pixels = new Map<string, Buffer>();
 
   constructor(
-    private readonly system: System,
-    private readonly options: LauncherOptions,
+    private readonly doors: Doors,
+    private readonly options: Pick<LauncherOptions, 'photo' | 'outDir'>,
     private readonly progress: Progress,
   ) {
-    this.api = new ApiClient(apiUrl(system.endpoints), system.apiKey);
-    this.operator = new OperatorClient(system);
+    this.api = new ApiClient(doors.apiUrl, doors.apiKey);
+    this.operator = new OperatorClient(doors);
     mkdirSync(join(options.outDir, 'images'), { recursive: true });
     mkdirSync(join(options.outDir, 'loras'), { recursive: true });
   }
@@ -181,7 +180,7 @@ export class Demo {
   }
 
   private async train(plan: PlannedTraining): Promise<Trained> {
-    const photo = await photoFor(plan.crop, this.system.places.root, this.options.photo);
+    const photo = await photoFor(plan.crop, this.doors.root, this.options.photo);
     const uploaded = await this.api.upload(photo.bytes, photo.contentType);
     const { job, result } = await this.work(plan.title, trainingBody(plan, uploaded.url));
     const loraUrl = result.lora!.url;

@@ -13,13 +13,16 @@ import { startRedis } from '../servers/redis';
 import { startScores } from '../servers/scores';
 import { scoresAccountFiles } from '../servers/scores-account';
 import type { RunningServer } from '../servers/running-server';
+import type { Doors } from '../demo/doors';
 import { createDatabase } from './database';
 import { minerSeed, openInstallation, saveInstallation, type Installation } from './installation';
 import { choosePort } from './ports';
 import {
   apiUrl,
+  auditorUrl,
   MINERS,
   minerSpec,
+  registryAdminUrl,
   registryUrl,
   serviceSpecs,
   validatorSpec,
@@ -48,6 +51,19 @@ export interface StartHooks {
   onFatal: (error: Error) => void;
   /** Gets the supervisor before anything runs, so that whatever has started can be stopped. */
   onSupervisor: (supervisor: Supervisor) => void;
+}
+
+/** For the demo's clients. */
+export function doorsOf({ endpoints, installation, places, apiKey }: System): Doors {
+  return {
+    apiUrl: apiUrl(endpoints),
+    registryUrl: registryUrl(endpoints),
+    registryAdminUrl: registryAdminUrl(endpoints),
+    auditorUrl: auditorUrl(endpoints),
+    apiKey,
+    adminKey: installation.adminKey,
+    root: places.root,
+  };
 }
 
 const SERVICES_READY_MS = 60_000;
