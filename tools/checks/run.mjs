@@ -26,6 +26,7 @@ const CHECKS = [
   { name: 'layout', script: 'tools/checks/layout.mjs' },
   { name: 'documents', script: 'tools/checks/documents.mjs' },
   { name: 'error-codes', script: 'tools/checks/error-codes.mjs' },
+  { name: 'k8s', script: 'tools/k8s-check/run.mjs' },
   { name: 'subjects', script: 'tools/checks/subjects.mjs' },
 ];
 

@@ -39,6 +39,10 @@ const SPECIAL_V6 = [
   '3fff::/20', // documentation
 ];
 
+/** What is refused where private networks are not admitted: of all IPv4, and of 2000::/3. Network policies leave out the same. */
+export const NOT_GLOBAL_V4: readonly string[] = [...PRIVATE_V4, ...SPECIAL_V4];
+export const NOT_GLOBAL_V6: readonly string[] = SPECIAL_V6;
+
 const privateV4 = blockList(PRIVATE_V4);
 const specialV4 = blockList(SPECIAL_V4);
 const privateV6 = blockList(PRIVATE_V6);

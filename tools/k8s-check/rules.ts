@@ -1,0 +1,21 @@
+import { EDGES } from './edges';
+import { environmentRules } from './environment';
+import { namespaceRules } from './namespace';
+import { networkRules } from './network';
+import { podRules, releaseRule } from './pods';
+import type { Problem, Resource } from './resource';
+import { scalingRules } from './scaling';
+import { wiringRules } from './wiring';
+
+/** All rules of our own over what one overlay renders to. */
+export function problemsOf(resources: readonly Resource[], overlay: string): Problem[] {
+  return [
+    ...namespaceRules(resources),
+    ...podRules(resources),
+    ...releaseRule(resources),
+    ...wiringRules(resources),
+    ...scalingRules(resources),
+    ...networkRules(resources, EDGES[overlay] ?? []),
+    ...environmentRules(resources),
+  ];
+}
