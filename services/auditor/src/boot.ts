@@ -1,5 +1,5 @@
 import { connectDataSource } from '@studio/shared/database/data-source';
-import { FileArtifactStore } from '@studio/shared/platform/artifacts-fs';
+import { artifactsProbe, openArtifacts } from '@studio/shared/platform/artifacts-env';
 import { Health } from '@studio/shared/platform/health';
 import type { Logger } from '@studio/shared/platform/logger';
 import { connectNats } from '@studio/shared/platform/nats';
@@ -26,10 +26,14 @@ export async function boot(env: AuditorEnv, log: Logger, signal?: AbortSignal): 
     signal,
   );
   const nats = await connectNats(env.NATS_URL, 'auditor', log);
-  const artifacts = new FileArtifactStore(env.ARTIFACTS_DIR);
+  const artifacts = await openArtifacts(env, log);
   const auditor = assemble({ db, nats, artifacts }, { sweepMs: env.SWEEP_MS, canaryCorpus: env.CANARY_CORPUS }, log);
   const health = new Health(
-    { postgres: () => auditor.audits.ping(), nats: () => nats.flush() },
+    {
+      postgres: () => auditor.audits.ping(),
+      nats: () => nats.flush(),
+      artifacts: artifactsProbe(artifacts, log),
+    },
     { timeoutMs: PROBE_TIMEOUT_MS, alive: () => !nats.isClosed() },
   );
   const doors = await openDoors(auditor, health, env, log);

@@ -1,3 +1,4 @@
+import { ArtifactsEnv } from '@studio/shared/platform/artifacts-env';
 import { IntegerVar, OptionalVar, PortVar, ProcessEnv, SecretVar, TextVar, UrlVar } from '@studio/shared/platform/env';
 
 export class DatabaseEnv extends ProcessEnv {
@@ -5,8 +6,11 @@ export class DatabaseEnv extends ProcessEnv {
   POSTGRES_URL!: string;
 }
 
-/** What the auditor is told from outside, read once at boot. */
-export class AuditorEnv extends DatabaseEnv {
+/** What the auditor is told from outside, read once at boot. It only reads the querier's artifacts: photographs, adapters and pictures that it compares. */
+export class AuditorEnv extends ArtifactsEnv {
+  @UrlVar(['postgres', 'postgresql'])
+  POSTGRES_URL!: string;
+
   @UrlVar(['nats', 'tls'])
   NATS_URL!: string;
 
@@ -15,10 +19,6 @@ export class AuditorEnv extends DatabaseEnv {
 
   @PortVar()
   HTTP_PORT = 4_030;
-
-  /** The querier's artifacts, for the rule against copied adapters. Only read. */
-  @TextVar({ what: 'a directory', example: '/var/lib/studio/artifacts' })
-  ARTIFACTS_DIR!: string;
 
   /** Photographs and prompts that jobs of our own are made from (canaries/corpus.ts). Unset: none are made. */
   @OptionalVar()

@@ -30,10 +30,14 @@ export class ArtifactUrls {
     return url.startsWith(`${this.baseUrl}/`);
   }
 
-  /** @throws StudioError URL_EXPIRED */
-  assertValid(sha256: string, expires: unknown, sig: unknown): void {
+  /**
+   * @returns how long it stays valid, in seconds, at least 1.
+   * @throws StudioError URL_EXPIRED
+   */
+  assertValid(sha256: string, expires: unknown, sig: unknown): number {
     const verdict = verifyArtifactUrl({ sha256, expires, sig, secret: this.options.secret, nowMs: this.nowMs() });
     if (!verdict.ok) throw new StudioError('URL_EXPIRED', verdict.reason);
+    return Math.max(1, Math.floor(Number(expires) - this.nowMs() / 1_000));
   }
 
   /**

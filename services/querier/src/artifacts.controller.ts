@@ -20,6 +20,9 @@ import { LORA_TYPE } from './result-intake';
 import { toJpeg } from './pictures';
 import { Uploads } from './uploads';
 
+/** A redirect is followed at once: the link behind it needs no longer life, and never outlives ours. */
+const REDIRECT_SECONDS = 300;
+
 @ApiTags('artifacts')
 @ApiResponse({ status: '4XX', description: 'docs/errors.md', schema: refTo('Problem') })
 @Controller('v1/artifacts')
@@ -48,22 +51,31 @@ export class ArtifactsController {
   @ApiQuery({ name: 'sig' })
   @ApiQuery({ name: 'as', required: false, schema: { type: 'string', enum: ['jpeg'] } })
   @ApiResponse({ status: 200, description: 'The bytes.', content: { 'application/octet-stream': {}, 'image/*': {} } })
+  @ApiResponse({ status: 302, description: 'They are in the object store: a link that lives for minutes.' })
   async download(
     @Param('sha256') sha256: string,
     @Query() { expires, sig, as }: Record<string, unknown>,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    this.urls.assertValid(sha256, expires, sig);
+    const restSeconds = this.urls.assertValid(sha256, expires, sig);
     const row = await this.rows.find(sha256);
-    const file = row && (await this.files.store.stream(sha256));
+    if (!row) throw new StudioError('NOT_FOUND', 'no such file is stored');
+    const { contentType } = row;
+    const disposition =
+      contentType === LORA_TYPE ? `attachment; filename="${sha256.slice(0, 16)}.safetensors"` : undefined;
+    const asJpeg = as === 'jpeg' && contentType.startsWith('image/');
+    const seconds = Math.min(restSeconds, REDIRECT_SECONDS);
+    const link = asJpeg ? null : await this.files.store.link(sha256, { contentType, disposition, seconds });
+    if (link !== null) {
+      await reply.header('cache-control', 'no-store').redirect(link, 302);
+      return;
+    }
+    const file = await this.files.store.stream(sha256);
     if (!file) throw new StudioError('NOT_FOUND', 'no such file is stored');
     // The name never changes its meaning.
     void reply.header('cache-control', 'private, max-age=31536000, immutable');
-    if (row.contentType === LORA_TYPE) {
-      void reply.header('content-disposition', `attachment; filename="${sha256.slice(0, 16)}.safetensors"`);
-    }
-    if (as === 'jpeg' && row.contentType.startsWith('image/'))
-      return void (await reply.type('image/jpeg').send(file.body.pipe(toJpeg())));
-    await reply.type(row.contentType).header('content-length', file.bytes).send(file.body);
+    if (disposition) void reply.header('content-disposition', disposition);
+    if (asJpeg) return void (await reply.type('image/jpeg').send(file.body.pipe(toJpeg())));
+    await reply.type(contentType).header('content-length', file.bytes).send(file.body);
   }
 }

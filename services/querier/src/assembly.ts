@@ -1,7 +1,8 @@
 /** Everything a querier is made of, without its doors: the module adds HTTP and NATS. */
 import type { connectDataSource } from '@studio/shared/database/data-source';
 import { jobReadySubject, SUBJECTS } from '@studio/shared/contract/subjects';
-import { FileArtifactStore } from '@studio/shared/platform/artifacts-fs';
+import type { ArtifactStore } from '@studio/shared/platform/artifacts';
+import { artifactsProbe } from '@studio/shared/platform/artifacts-env';
 import { createEgress } from '@studio/shared/platform/egress';
 import { egressRules } from '@studio/shared/platform/egress-env';
 import { Health } from '@studio/shared/platform/health';
@@ -59,6 +60,7 @@ export interface Connections {
   nats: NatsConnection;
   redis: Redis;
   signatures: SignatureThreads;
+  artifacts: ArtifactStore;
 }
 
 const HEALTH_TIMEOUT_MS = 2_000;
@@ -109,7 +111,7 @@ function assembleMinerSide(env: QuerierEnv, needs: MinerSideNeeds) {
 
 /** What both roles have. */
 export function assembleParts(env: QuerierEnv, connections: Connections, log: Logger) {
-  const { db, nats } = connections;
+  const { db, nats, artifacts } = connections;
   const finishedHint = (): void => publishHint(nats, SUBJECTS.jobFinished.subject, {});
   const jobs = new JobStore(db, (kinds) => {
     for (const kind of kinds) publishHint(nats, jobReadySubject(kind), {});
@@ -119,7 +121,6 @@ export function assembleParts(env: QuerierEnv, connections: Connections, log: Lo
     secret: env.URL_SECRET,
     ttlSeconds: env.URL_TTL_SECONDS,
   });
-  const artifacts = new FileArtifactStore(env.ARTIFACTS_DIR);
   const stalls = new StallWatch();
   // An api checks uploads and callbacks, a worker every result.
   const checks = new CheckPool({ warm: env.ROLE === 'worker' ? 1 : 0 });
@@ -135,7 +136,6 @@ export function assembleParts(env: QuerierEnv, connections: Connections, log: Lo
     ...minerSide,
     jobs,
     urls,
-    artifacts,
     stalls,
     checks,
     measurements,
@@ -148,7 +148,7 @@ export function assembleParts(env: QuerierEnv, connections: Connections, log: Lo
     stalled: (fromMs: number, toMs: number) => stalls.overlapped(fromMs, toMs),
     metrics: createMetrics(`querier-${env.ROLE}`),
     health: new Health(
-      { postgres: () => db.query('SELECT 1'), nats: () => nats.flush() },
+      { postgres: () => db.query('SELECT 1'), nats: () => nats.flush(), artifacts: artifactsProbe(artifacts, log) },
       { timeoutMs: HEALTH_TIMEOUT_MS, alive: () => !nats.isClosed() },
     ),
     log,

@@ -1,4 +1,5 @@
 import { connectDataSource } from '@studio/shared/database/data-source';
+import { openArtifacts } from '@studio/shared/platform/artifacts-env';
 import type { Logger } from '@studio/shared/platform/logger';
 import { connectNats } from '@studio/shared/platform/nats';
 import { connectRedis } from '@studio/shared/platform/redis';
@@ -36,7 +37,8 @@ export async function boot(
   const signatures = shared ?? new SignatureThreads();
   // A thread takes a moment to begin: not in the first miner's time.
   await signatures.signer(env.ORCHESTRATOR_SEED).sign('');
-  const parts = assembleParts(env, { db, nats, redis, signatures }, log);
+  const artifacts = await openArtifacts(env, log);
+  const parts = assembleParts(env, { db, nats, redis, signatures, artifacts }, log);
   const querier = env.ROLE === 'api' ? await startApi(env, parts) : await startWorker(env, parts);
   const close = async (): Promise<void> => {
     await querier.close();

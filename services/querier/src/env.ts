@@ -11,6 +11,7 @@ import {
   TextVar,
   UrlVar,
 } from '@studio/shared/platform/env';
+import { ArtifactsEnv } from '@studio/shared/platform/artifacts-env';
 import { DEFAULT_PORTS, NetworkList, PortList } from '@studio/shared/platform/egress-env';
 
 export class DatabaseEnv extends ProcessEnv {
@@ -18,7 +19,10 @@ export class DatabaseEnv extends ProcessEnv {
   POSTGRES_URL!: string;
 }
 
-export class QuerierEnv extends DatabaseEnv {
+export class QuerierEnv extends ArtifactsEnv {
+  @UrlVar(['postgres', 'postgresql'])
+  POSTGRES_URL!: string;
+
   /** `api` answers clients and callbacks; `worker` dispatches. Same image, scaled apart. */
   @ChoiceVar(['api', 'worker'])
   ROLE!: 'api' | 'worker';
@@ -52,10 +56,6 @@ export class QuerierEnv extends DatabaseEnv {
   /** Where clients and miners reach the api: the base of every URL we hand out. */
   @UrlVar(['http', 'https'])
   PUBLIC_URL!: string;
-
-  /** Shared by every api and worker (and read by the auditor). */
-  @TextVar({ what: 'a directory', example: '/var/lib/studio/artifacts' })
-  ARTIFACTS_DIR!: string;
 
   /** Signs artifact URLs and derives callback secrets: the same in every api and worker. */
   @SecretVar()

@@ -53,7 +53,7 @@ export class WorkerRig {
     readonly image: Buffer,
   ) {}
 
-  static async open(routing: Partial<RoutingPolicy> = {}): Promise<WorkerRig> {
+  static async open(routing: Partial<RoutingPolicy> = {}, changed: Partial<QuerierEnv> = {}): Promise<WorkerRig> {
     const [database, nats, redis] = await Promise.all([createDatabase(), openTestNats(), openTestRedis()]);
     const registry = startFakeRegistry(nats.connection, []);
     const env = Object.assign(new QuerierEnv(), {
@@ -67,6 +67,7 @@ export class WorkerRig {
       REDIS_URL: redis.url,
       ALLOW_PRIVATE_EGRESS: true,
       WORKER_GRACE_MS: 200,
+      ...changed,
     });
     const owner = await createDataSource({ url: database.urls.owner, name: 'owner', poolSize: 1 }).initialize();
     const policy = {

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ArtifactRef } from '../domain/job';
-import { StudioError } from '../domain/errors';
 import { ArtifactCorruptError, isArtifactName, type ArtifactStore, type PutOptions } from './artifacts';
+import { writeDurably } from './artifact-spool';
 
 /**
  * Artifacts in a directory: `{root}/ab/cd/abcd…`. Two levels of 256 keep directories small up to millions of files.
@@ -21,7 +21,7 @@ export class FileArtifactStore implements ArtifactStore {
     const temporary = join(this.incoming, randomUUID());
     try {
       const { sha256, bytes } = await writeDurably(temporary, source, options.maxBytes);
-      if (!(await this.has(sha256))) await this.publish(temporary, sha256);
+      if (!(await this.renew(sha256))) await this.publish(temporary, sha256);
       return { sha256, bytes, contentType: options.contentType };
     } finally {
       await rm(temporary, { force: true });
@@ -52,8 +52,57 @@ export class FileArtifactStore implements ArtifactStore {
     return isArtifactName(sha256) && (await orNull(stat(this.pathOf(sha256)))) !== null;
   }
 
+  /** Whoever reads a directory reads it through us. */
+  async link(): Promise<null> {
+    return null;
+  }
+
+  async *list(prefix: string): AsyncGenerator<string> {
+    for (const first of await names(this.root, prefix.slice(0, 2))) {
+      for (const second of await names(join(this.root, first), prefix.slice(2, 4))) {
+        const files = await names(join(this.root, first, second), prefix);
+        yield* files.filter(isArtifactName);
+      }
+    }
+  }
+
+  /** It is looked at where no put can find it any more: one that came before has renewed it, a later one writes it again. */
+  async remove(sha256: string, before: Date): Promise<boolean> {
+    if (!isArtifactName(sha256)) return false;
+    const [path, aside] = [this.pathOf(sha256), join(this.incoming, randomUUID())];
+    const found = await orNull(stat(path));
+    if (!found || found.mtime >= before) return false;
+    await mkdir(this.incoming, { recursive: true });
+    if ((await orNull(rename(path, aside).then(() => true))) === null) return false;
+    const old = (await stat(aside)).mtime < before;
+    if (old) await rm(aside);
+    else await rename(aside, path);
+    return old;
+  }
+
+  async check(): Promise<void> {
+    try {
+      await mkdir(this.root, { recursive: true });
+      await readdir(this.root);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new Error(
+        `ARTIFACTS_DIR: ${this.root} cannot be read (${code}): name a directory that this process may use`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
   private pathOf(sha256: string): string {
     return join(this.root, sha256.slice(0, 2), sha256.slice(2, 4), sha256);
+  }
+
+  /** @returns false when it is not here. */
+  private async renew(sha256: string): Promise<boolean> {
+    const now = new Date();
+    return (await orNull(utimes(this.pathOf(sha256), now, now).then(() => true))) ?? false;
   }
 
   private async publish(temporary: string, sha256: string): Promise<void> {
@@ -66,36 +115,6 @@ export class FileArtifactStore implements ArtifactStore {
   }
 }
 
-/** @throws StudioError BODY_TOO_LARGE as soon as the cap is passed, before the excess is written. */
-async function writeDurably(
-  path: string,
-  source: Uint8Array | AsyncIterable<Uint8Array>,
-  maxBytes: number,
-): Promise<{ sha256: string; bytes: number }> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  const file = await open(path, 'wx', 0o640);
-  try {
-    for await (const chunk of source instanceof Uint8Array ? [source] : source) {
-      bytes += chunk.byteLength;
-      if (bytes > maxBytes)
-        throw new StudioError('BODY_TOO_LARGE', `the artifact is larger than ${maxBytes} bytes: send a smaller one`);
-      hash.update(chunk);
-      await writeAll(file, chunk);
-    }
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  return { sha256: hash.digest('hex'), bytes };
-}
-
-/** One write may store less than it was given. */
-async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
-  let offset = 0;
-  while (offset < chunk.byteLength) offset += (await file.write(chunk, offset)).bytesWritten;
-}
-
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path);
   try {
@@ -103,6 +122,12 @@ async function syncDirectory(path: string): Promise<void> {
   } finally {
     await directory.close();
   }
+}
+
+/** In this directory; none where there is no directory. */
+async function names(directory: string, prefix: string): Promise<string[]> {
+  const found = (await orNull(readdir(directory))) ?? [];
+  return found.filter((name) => /^[0-9a-f]+$/.test(name) && name.startsWith(prefix));
 }
 
 async function orNull<T>(reading: Promise<T>): Promise<T | null> {

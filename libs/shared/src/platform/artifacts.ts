@@ -7,6 +7,19 @@ export interface PutOptions {
   maxBytes: number;
 }
 
+/** What a download made from a link says of itself: the link's own, where the store keeps no types. */
+export interface LinkOptions {
+  contentType: string;
+  disposition?: string;
+  seconds: number;
+}
+
+/**
+ * A put of bytes that are stored already renews their time when it is older than this. Whoever removes files that nothing names
+ * leaves out those put within twice as long: a put is then never undone before its row is written.
+ */
+export const PUT_RENEWS_MS = 12 * 3_600_000;
+
 /**
  * Where images and LoRA files live. Content-addressed: the name is the SHA-256 of the bytes (64 lowercase hex digits),
  * so that putting twice is putting once and a name never changes its meaning. Postgres holds only the reference.
@@ -25,6 +38,14 @@ export interface ArtifactStore {
   /** Null when it is not here. */
   stream(sha256: string): Promise<{ bytes: number; body: Readable } | null>;
   has(sha256: string): Promise<boolean>;
+  /** A link with which anybody fetches the file without us, null where there is no such door: then stream it. */
+  link(sha256: string, options: LinkOptions): Promise<string | null>;
+  /** Every stored name that begins with `prefix`, in no order. */
+  list(prefix: string): AsyncIterable<string>;
+  /** Unless it was put at or after `before` (see PUT_RENEWS_MS). @returns whether it is gone by this call. */
+  remove(sha256: string, before: Date): Promise<boolean>;
+  /** @throws Error with the remedy when the store cannot be used as it is configured, or does not answer. */
+  check(): Promise<void>;
 }
 
 /** The disk gave back other bytes than were stored: a fault of ours, never of a miner or a client. */
