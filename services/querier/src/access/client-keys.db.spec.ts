@@ -6,11 +6,15 @@ import {
   type NewKeyView,
   type Scope,
 } from '@studio/shared/contract/client-keys';
+import { createDataSource } from '@studio/shared/database/data-source';
+import type { JobInput } from '@studio/shared/domain/job';
 import { createLogger } from '@studio/shared/platform/logger';
 import { connectRedis } from '@studio/shared/platform/redis';
+import { v7 as uuidv7 } from 'uuid';
 import { boot, type RunningQuerier } from '../boot';
 import { ClientKeyStore } from '../client-key.store';
 import { QuerierEnv } from '../env';
+import { JobStore } from '../job.store';
 import { WorkerRig } from '../worker.rig';
 import { BELIEVED_MS } from './client-access';
 import { keysCommand } from './keys-command';
@@ -257,6 +261,33 @@ describe('a limit', () => {
     await admin('PATCH', `keys/${id}`, { queued_jobs: 8 });
     expect([await submit(), await submit()]).toEqual([202, 429]);
   }, 30_000);
+
+  it('of queued jobs is counted anew by an insert that waited for another', async () => {
+    const replicas = [1, 2, 3].map((name) =>
+      createDataSource({ url: rig.env.POSTGRES_URL, name: `${name}`, poolSize: 2 }),
+    );
+    await Promise.all(replicas.map((replica) => replica.initialize()));
+    const stores = replicas.map((replica) => new JobStore(replica, () => undefined));
+    const job = {
+      idempotencyKey: null,
+      requestHash: '00',
+      kind: 'lora-inference',
+      engine: 'ref-sep-v1',
+      routing: {},
+      private: false,
+    } as const;
+    for (let round = 0; round < 5; round += 1) {
+      const { client_id: clientId } = await newKey({ queued_jobs: 7 });
+      const submits = Array.from({ length: 90 }, (_, index) =>
+        stores[index % 3]!.submit({ ...job, id: uuidv7(), clientId, input: {} as JobInput, timeoutMs: 60_000 }).then(
+          () => true,
+          () => false,
+        ),
+      );
+      expect((await Promise.all(submits)).filter(Boolean)).toHaveLength(7);
+    }
+    await Promise.all(replicas.map((replica) => replica.destroy()));
+  });
 
   it('of queued jobs does not keep a repeated request from its job, and the strictest key counts', async () => {
     const { client_id } = await newKey();

@@ -39,6 +39,21 @@ it('says of every route of the api what a key has to be allowed, and of no other
   expect([...new Set(routes)].sort()).toEqual(Object.keys(ROUTE_SCOPES).sort());
 });
 
+it('is public where the path or the body carries a secret, and where there is nothing to tell', () => {
+  const open = Object.entries(ROUTE_SCOPES).flatMap(([route, scope]) => (scope === 'public' ? [route] : []));
+  expect(open).toEqual([
+    'GET /v1/artifacts/:sha256',
+    'POST /fal/proxy',
+    'PUT /rest/storage/files/upload/:place',
+    'GET /rest/storage/files/:name',
+    'POST /miners/callback/:jobId/:attempt',
+    'POST /miners/callback/:jobId/:attempt/progress',
+    'GET /health/live',
+    'GET /health/ready',
+    'GET /metrics',
+  ]);
+});
+
 it('asks for everything on a route that nobody declared', () => {
   expect(scopesOf('GET', '/v1/new', '/v1/new')).toEqual(['jobs:read', 'jobs:write', 'files:write']);
   expect(scopesOf('POST', '/docsxyz', '/docsxyz')).toHaveLength(3);
