@@ -275,6 +275,9 @@ describe('a limit', () => {
       engine: 'ref-sep-v1',
       routing: {},
       private: false,
+      deadlineS: null,
+      startDeadlineS: null,
+      presentation: null,
     } as const;
     for (let round = 0; round < 5; round += 1) {
       const { client_id: clientId } = await newKey({ queued_jobs: 7 });
