@@ -52,6 +52,7 @@ import { RttProbe } from './rtt-probe';
 import { RttSamples } from './rtt-samples';
 import { Submissions } from './submit';
 import { Uploads } from './uploads';
+import { assembleWebhooks } from './webhooks/assemble-webhooks';
 import { exposeWorkerDemand } from './worker-demand';
 import { WorkerDemandStore } from './worker-demand.store';
 
@@ -184,7 +185,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
   const cancellations = new Cancellations({ jobs, directory, dialectOf, turns, onFinished: finishedHint });
   const uploads = new Uploads(artifacts, rows, checks, views);
   const files = new ClientFiles(artifacts, rows, urls, checks, uploads, new RemoteFiles(egress));
-  const submissions = new Submissions(jobs, directory, files, dialectOf);
+  const submissions = new Submissions(jobs, directory, files, dialectOf, egress);
   const falFiles = new FalFiles(new UploadSlotStore(db, env.URL_TTL_SECONDS), uploads, urls, artifacts, env.PUBLIC_URL);
   const falJobs = new FalJobs({
     submissions,
@@ -197,6 +198,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     adoptions: new Adoptions(redis),
     publicUrl: env.PUBLIC_URL,
   });
+  const webhooks = assembleWebhooks(env, { ...parts, views, falJobs });
   return {
     keys,
     access,
@@ -207,6 +209,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     uploads,
     falFiles,
     falJobs,
+    webhooks,
     callbacks: new Callbacks(results, intake, new ProgressStore(db), dialectOf, afterRefusal, stalled),
     start: () => {
       // Of an api, of which there are few: a worker more would be a query more at every scrape.
@@ -214,12 +217,13 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
       parts.start();
       access.start(nats);
       finished.start(nats);
+      webhooks.start();
     },
     /** Before the doors close: waiting requests would hold them open. */
     stop: async () => {
       falJobs.close();
       access.stop();
-      await finished.stop();
+      await Promise.all([finished.stop(), webhooks.stop()]);
     },
   };
 }

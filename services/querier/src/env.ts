@@ -61,6 +61,16 @@ export class QuerierEnv extends ArtifactsEnv {
   @SecretVar()
   URL_SECRET!: string;
 
+  /** Signs webhooks; without it a key derived from URL_SECRET does. The same in every api. */
+  @OptionalVar()
+  @SecretVar()
+  WEBHOOK_SECRET?: string;
+
+  /** Its public key is published too and signs nothing: the next one before a rotation, the last one after it (docs/clients.md). */
+  @OptionalVar()
+  @SecretVar()
+  WEBHOOK_OTHER_SECRET?: string;
+
   @IntegerVar({ min: 60, max: 604_800, example: 3_600 })
   URL_TTL_SECONDS = 3_600;
 

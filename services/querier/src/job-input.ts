@@ -36,12 +36,14 @@ export interface JobPlan {
   private: boolean;
   deadlineS: number | null;
   startDeadlineS: number | null;
+  /** As the client wrote it. */
+  webhookUrl: string | undefined;
   resolve(files: InputFiles): Promise<JobInput>;
 }
 
 /** @throws StudioError INVALID_INPUT, UNKNOWN_KIND */
 export function planJob(body: unknown): JobPlan {
-  const { kind, engine, input, private: isPrivate = false, ...waits } = validated(SubmitJobBody, body);
+  const { kind, engine, input, private: isPrivate = false, ...more } = validated(SubmitJobBody, body);
   const task = findTaskKind(kind, engine);
   if (!task) {
     const known = TASK_KINDS.map((item) => `${item.kind} on ${item.engine}`).join(', ');
@@ -51,8 +53,8 @@ export function planJob(body: unknown): JobPlan {
     kind === 'lora-training'
       ? planTraining(task, validated(TrainingRequest, input, 'input'))
       : planInference(task, validated(InferenceRequest, input, 'input'));
-  const { deadline_s: deadlineS = null, start_deadline_s: startDeadlineS = null } = waits;
-  return { task, private: isPrivate, deadlineS, startDeadlineS, ...plan };
+  const { deadline_s: deadlineS = null, start_deadline_s: startDeadlineS = null, webhook_url: webhookUrl } = more;
+  return { task, private: isPrivate, deadlineS, startDeadlineS, webhookUrl, ...plan };
 }
 
 function planTraining(task: TaskKind, request: TrainingRequest): Pick<JobPlan, 'resolve'> {

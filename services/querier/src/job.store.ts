@@ -18,6 +18,7 @@ import { Batcher } from '@studio/shared/platform/batcher';
 import type { DataSource } from 'typeorm';
 import { QueuePositions, type WaitingRow } from './queue-positions';
 import { isRowFault, statesFor, type Updated } from './sql';
+import type { Webhook } from './webhooks/webhook-url';
 
 const NOT_STARTED = 'JOB_NOT_STARTED' satisfies ErrorCode;
 
@@ -33,6 +34,8 @@ export interface NewJob {
   routing: RoutingRule;
   /** Audited by references only. */
   private: boolean;
+  /** Who is told of its end. */
+  webhook: Webhook | null;
   timeoutMs: number;
   /** Seconds from now; null: as long as the task allows, and as long as that for the first attempt. */
   deadlineS: number | null;
@@ -116,18 +119,23 @@ const INSERT = `WITH rooms AS MATERIALIZED (SELECT * FROM studio.queue_room($2::
     SELECT g.*, CASE WHEN row_number() OVER (PARTITION BY g."clientId" ORDER BY g."id") > r.room THEN r.most END AS "fullAt"
       FROM jsonb_to_recordset($1::jsonb) AS g("id" uuid, "clientId" uuid, "idempotencyKey" text, "requestHash" text,
            "kind" text, "engine" text, "input" jsonb, "routing" jsonb, "private" boolean, "timeoutMs" int,
-           "deadlineS" int, "startDeadlineS" int, "presentation" jsonb)
+           "deadlineS" int, "startDeadlineS" int, "presentation" jsonb, "webhook" jsonb)
       LEFT JOIN rooms r ON r.client_id = g."clientId"),
   stored AS (
     INSERT INTO studio.jobs AS j (id, client_id, idempotency_key, request_hash, kind, engine, input, routing,
-                                  private, timeout_ms, deadline_at, start_by, presentation)
+                                  private, timeout_ms, deadline_at, start_by, presentation, webhook)
     SELECT g."id", g."clientId", g."idempotencyKey", decode(g."requestHash", 'hex'), g."kind", g."engine",
            g."input", g."routing", g."private", g."timeoutMs",
            studio.now() + coalesce(g."deadlineS" * 1000, ${DEADLINE_TIMEOUTS} * g."timeoutMs") * interval '1 ms',
-           studio.now() + g."startDeadlineS" * interval '1 s', g."presentation"
+           studio.now() + g."startDeadlineS" * interval '1 s', g."presentation",
+           g."webhook" IS NOT NULL
       FROM given g WHERE g."fullAt" IS NULL
     ON CONFLICT DO NOTHING
-    RETURNING j.id, j.created_at, j.deadline_at)
+    RETURNING j.id, j.created_at, j.deadline_at),
+  to_tell AS (
+    INSERT INTO studio.webhooks (job_id, client_id, url, form)
+    SELECT g."id", g."clientId", g."webhook"->>'url', g."webhook"->>'form'
+      FROM given g JOIN stored s ON s.id = g."id" WHERE g."webhook" IS NOT NULL)
   SELECT g."id", s.id IS NOT NULL AS stored, g."fullAt", s.created_at AS "createdAt", s.deadline_at AS "deadlineAt"
     FROM given g LEFT JOIN stored s ON s.id = g."id"`;
 

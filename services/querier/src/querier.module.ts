@@ -33,6 +33,10 @@ import { SubmitConsumer } from './submit.consumer';
 import { Submissions } from './submit';
 import { ArtifactFiles } from './tokens';
 import { Uploads } from './uploads';
+import { WebhookSender } from './webhooks/webhook-sender';
+import { WebhookSigner } from './webhooks/webhook-signer';
+import { WebhookStore } from './webhooks/webhook.store';
+import { WebhooksController } from './webhooks/webhooks.controller';
 
 /** Requests in flight get this long when the process is told to end. */
 const GRACE_MS = 1_500;
@@ -68,6 +72,7 @@ export class QuerierModule {
         FalRunController,
         FalProxyController,
         FalStorageController,
+        WebhooksController,
         SubmitConsumer,
       ],
       providers: [
@@ -82,6 +87,9 @@ export class QuerierModule {
         { provide: Uploads, useValue: api.uploads },
         { provide: FalJobs, useValue: api.falJobs },
         { provide: FalFiles, useValue: api.falFiles },
+        { provide: WebhookStore, useValue: api.webhooks.store },
+        { provide: WebhookSigner, useValue: api.webhooks.signer },
+        { provide: WebhookSender, useValue: api.webhooks.sender },
         { provide: Callbacks, useValue: api.callbacks },
       ],
     };

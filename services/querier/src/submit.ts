@@ -10,6 +10,7 @@ import { houseFiles } from './input-files';
 import { fieldError, planJob, type InputFiles, type JobPlan } from './job-input';
 import type { JobStore, NewJob, StoredJob } from './job.store';
 import type { MinerDirectory } from './routing/miner-directory';
+import { webhookOf, type UrlJudge, type WebhookForm } from './webhooks/webhook-url';
 
 /** Visible ASCII and spaces: what a header can carry unchanged. */
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,128}$/;
@@ -17,6 +18,8 @@ const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,128}$/;
 export interface Door {
   sent?: unknown;
   presentation?: Presentation;
+  /** Whose words a webhook has. */
+  webhookForm?: WebhookForm;
 }
 
 export class Submissions {
@@ -25,6 +28,7 @@ export class Submissions {
     private readonly directory: MinerDirectory,
     private readonly files: InputFiles,
     private readonly dialectOf: DialectOf,
+    private readonly egress: UrlJudge,
   ) {}
 
   /**
@@ -38,9 +42,10 @@ export class Submissions {
     }
     const requestHash = canonicalHash(door.sent ?? body ?? null);
     const plan = planJob(body);
+    const webhook = webhookOf(plan.webhookUrl, door.webhookForm ?? 'v1', this.egress);
     return this.orEarlier(clientId, idempotencyKey, requestHash, async () => {
       const prepared = await this.prepare(plan, this.files, {});
-      return { clientId, idempotencyKey, requestHash, presentation: door.presentation ?? null, ...prepared };
+      return { clientId, idempotencyKey, requestHash, presentation: door.presentation ?? null, webhook, ...prepared };
     });
   }
 
@@ -52,7 +57,7 @@ export class Submissions {
     const plan = input === undefined ? planJob({ kind, engine, input: request }) : storedPlan(kind, engine, input);
     return this.orEarlier(HOUSE_CLIENT_ID, idempotencyKey, requestHash, async () => {
       const prepared = await this.prepare(plan, houseFiles(this.files), rule);
-      return { clientId: HOUSE_CLIENT_ID, idempotencyKey, requestHash, presentation: null, ...prepared };
+      return { clientId: HOUSE_CLIENT_ID, idempotencyKey, requestHash, presentation: null, webhook: null, ...prepared };
     });
   }
 
@@ -110,7 +115,7 @@ export class Submissions {
 function storedPlan(kind: JobKind, engine: Engine, input: JobInput): JobPlan {
   const task = findTaskKind(kind, engine);
   if (!task) throw fieldError('UNKNOWN_KIND', 'kind', `${kind} does not exist on ${engine}`);
-  return { task, private: false, deadlineS: null, startDeadlineS: null, resolve: async () => input };
+  return { task, private: false, deadlineS: null, startDeadlineS: null, webhookUrl: undefined, resolve: async () => input };
 }
 
 type Prepared = Omit<NewJob, 'id' | 'kind' | 'engine' | 'timeoutMs'> & { task: TaskKind };

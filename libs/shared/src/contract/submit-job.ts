@@ -35,6 +35,8 @@ export const HOUSE_CLIENT_ID = '00000000-0000-7000-8000-000000000001';
 export const MAX_SEED = 2 ** 32 - 1;
 /** fal's clients send prompts up to a few thousand characters; more is not a prompt. */
 export const MAX_PROMPT_LENGTH = 4_000;
+/** Longer than any that browsers and proxies agree on. */
+export const MAX_WEBHOOK_URL_LENGTH = 2_048;
 /** A data URI of a 10 MiB photograph. */
 export const MAX_IMAGE_URL_LENGTH = 15 * 1024 * 1024;
 
@@ -139,6 +141,12 @@ export class SubmitJobBody {
   @Min(1)
   @Max(MAX_DEADLINE_S)
   start_deadline_s?: number;
+
+  /** Is told of the job's end by POST, signed (docs/clients.md). */
+  @IsOptional()
+  @IsString()
+  @MaxLength(MAX_WEBHOOK_URL_LENGTH)
+  webhook_url?: string;
 }
 
 export class RoutingRuleMessage implements RoutingRule {

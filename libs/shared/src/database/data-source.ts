@@ -5,6 +5,7 @@ import { Initial1763800000001 } from './migrations/0001-initial';
 import { Audits1795600000002 } from './migrations/0002-audits';
 import { Exports1795700000003 } from './migrations/0003-exports';
 import { UploadSlots1795800000004 } from './migrations/0004-upload-slots';
+import { Webhooks1795900000005 } from './migrations/0005-webhooks';
 import { ClientKeys1795900000006 } from './migrations/0006-client-keys';
 import { Waiting1796400000009 } from './migrations/0009-waiting';
 
@@ -14,6 +15,7 @@ export const MIGRATIONS = [
   Audits1795600000002,
   Exports1795700000003,
   UploadSlots1795800000004,
+  Webhooks1795900000005,
   ClientKeys1795900000006,
   Waiting1796400000009,
 ];

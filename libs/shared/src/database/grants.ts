@@ -20,6 +20,7 @@ export const TABLE_RULES: Record<string, TableRule> = {
   attempts: { writer: 'studio_querier', mode: 'edit', secret: ['callback_hash'] },
   upload_slots: { writer: 'studio_querier', mode: 'edit' },
   upload_parts: { writer: 'studio_querier', mode: 'edit' },
+  webhooks: { writer: 'studio_querier', mode: 'edit', secret: ['url'] },
   artifacts: { writer: 'studio_querier', mode: 'append' },
   miner_measurements: { writer: 'studio_querier', mode: 'edit' },
   miner_slots: { writer: 'studio_querier', mode: 'edit' },

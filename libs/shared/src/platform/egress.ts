@@ -65,6 +65,8 @@ export interface EgressReply {
 export interface Egress {
   /** @throws EgressError */
   request(request: EgressRequest): Promise<EgressReply>;
+  /** What needs no connection to be refused: scheme, port, credentials, an address written out. @throws EgressError */
+  assertUrl(url: string): void;
   /** Ends every connection at once. */
   close(): Promise<void>;
 }
@@ -86,7 +88,11 @@ export function createEgress(options: EgressOptions): Egress {
   const refuse = addressFilter(options);
   const dispatcher = options.proxyUrl === undefined ? direct(refuse, options) : proxied(options.proxyUrl, options);
   const door = { dispatcher, options, refuse, underWay: new Map<string, number>() };
-  return { request: (request) => send(door, request), close: () => dispatcher.destroy() };
+  return {
+    request: (request) => send(door, request),
+    assertUrl: (url) => void parseUrl(url, door),
+    close: () => dispatcher.destroy(),
+  };
 }
 
 const limits = ({ maxConnectionsPerOrigin }: EgressOptions) => ({

@@ -8,6 +8,8 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope | 'public'>> = {
   'GET /v1/jobs/:id': 'jobs:read',
   'GET /v1/jobs/:id/result': 'jobs:read',
   'POST /v1/jobs/:id/cancel': 'jobs:write',
+  'GET /v1/webhooks': 'jobs:read',
+  'POST /v1/webhooks/:id/replay': 'jobs:write',
   'POST /v1/artifacts': 'files:write',
   // Its link is signed.
   'GET /v1/artifacts/:sha256': 'public',
@@ -30,6 +32,10 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope | 'public'>> = {
   'PUT /rest/storage/files/upload/:place/:part': 'public',
   'POST /rest/storage/files/upload/:place/complete': 'public',
   'GET /rest/storage/files/:name': 'public',
+
+  // What signatures are checked with.
+  'GET /.well-known/jwks.json': 'public',
+  'GET /rest/.well-known/jwks.json': 'public',
 
   // Miners': each attempt has its secret.
   'POST /miners/callback/:jobId/:attempt': 'public',

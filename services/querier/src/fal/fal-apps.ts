@@ -86,6 +86,7 @@ const FAL_NAMES: Readonly<Record<string, string>> = {
   lora_scale: 'loras.0.scale',
   width: 'image_size.width',
   height: 'image_size.height',
+  webhook_url: 'fal_webhook',
 };
 
 /** The same refusal about the fields that the client knows. */

@@ -36,7 +36,7 @@ export function falError(error: StudioError, final = false): FalError {
   if (error.status === 422 && error.fields.length > 0) {
     const detail = error.fields.map(({ path, message }) => ({
       // A refusal of the whole input has no field.
-      loc: ['body', ...(path === 'input' ? [] : path.split('.').map(keyOrIndex))],
+      loc: [path === 'fal_webhook' ? 'query' : 'body', ...(path === 'input' ? [] : path.split('.').map(keyOrIndex))],
       msg: message,
       type: message.startsWith('is missing') ? 'missing' : 'value_error',
       ctx: {},

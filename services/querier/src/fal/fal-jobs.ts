@@ -47,9 +47,11 @@ export class FalJobs {
     await this.assertShortQueue(app, options.maxQueueLength);
     try {
       const request = await files.resolve(clientId, toRequest(app, body));
-      const waits = { ...request, ...options.waits };
+      const told = options.webhook === undefined ? {} : { webhook_url: options.webhook };
+      const waits = { ...request, ...options.waits, ...told };
       // Links to files are signed anew each time.
-      const door = { sent: { app: app.id, body, ...options.waits }, presentation: presentationOf(app, body) };
+      const sent = { app: app.id, body, ...options.waits, ...told };
+      const door = { sent, presentation: presentationOf(app, body), webhookForm: 'fal' } as const;
       return await submissions.submit(clientId, waits, options.idempotencyKey, door);
     } catch (error) {
       throw inFalNames(error);
@@ -70,7 +72,7 @@ export class FalJobs {
     if (unheard.aborted) throw new StudioError('JOB_CANCELLED', 'the client has gone before its request was looked at');
     const { adoptions, jobs } = this.parts;
     if (options.idempotencyKey !== null) return this.submit(app, clientId, body, options);
-    const key = adoptions.key(clientId, app.id, body);
+    const key = adoptions.key(clientId, app.id, options.webhook === undefined ? body : { body, webhook: options.webhook });
     const earlier = await adoptions.take(key);
     const known = earlier === undefined ? undefined : await jobs.find(clientId, earlier);
     const job = known ? Promise.resolve(known) : this.submit(app, clientId, body, options);

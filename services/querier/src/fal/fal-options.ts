@@ -8,6 +8,8 @@ export interface FalOptions {
   /** In our words (`SubmitJobBody`). */
   waits: { deadline_s?: number; start_deadline_s?: number };
   maxQueueLength?: number;
+  /** As it was sent: judged with our own `webhook_url`. */
+  webhook?: unknown;
 }
 
 /** fal's `startTimeout` is the first; its documentation has named both. */
@@ -26,6 +28,7 @@ export function optionsOf(headers: IncomingHttpHeaders, query: Record<string, un
     idempotencyKey: typeof key === 'string' ? key : null,
     waits: { ...(start && { start_deadline_s: start }), ...(deadline && { deadline_s: deadline }) },
     ...(most !== undefined && { maxQueueLength: most }),
+    ...(query.fal_webhook !== undefined && { webhook: query.fal_webhook }),
   };
 }
 

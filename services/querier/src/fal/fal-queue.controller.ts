@@ -42,6 +42,7 @@ export class FalQueueController {
 
   @Post([':owner/:alias', ':owner/:alias/*'])
   @ApiOperation({ summary: "Submit a request to one of fal's LoRA apps." })
+  @ApiQuery({ name: 'fal_webhook', required: false, description: 'Is told of the end by POST.' })
   @ApiQuery({ name: 'fal_max_queue_length', required: false, schema: { type: 'integer', minimum: 0 } })
   @ApiBody({ schema: INPUT })
   @ApiResponse({ status: 200, description: 'Stored.', schema: refTo('FalStatus') })
