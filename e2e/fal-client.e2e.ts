@@ -1,16 +1,20 @@
 /** Programs written with fal's own client, unmodified, against the live system: only the host differs, in each of three ways. */
 import { ApiError, createFalClient, ValidationError, type FalClient, type QueueStatus } from '@fal-ai/client';
 import { zipSync } from 'fflate';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import sharp from 'sharp';
 import { DEMO_POLICY } from '@studio/shared/domain/policy';
 import { until } from '@studio/shared/testing/registry-ground';
+import { freePort } from '@studio/launcher/servers/free-port';
+import { doubtOf, WebhookReceiver } from '@studio/querier/webhooks/webhook-receiver.rig';
+import type { Jwks } from '@studio/querier/webhooks/webhook-signer';
 import { LiveSystem } from './live-system';
 
 jest.setTimeout(120_000);
@@ -54,6 +58,13 @@ const redirected: typeof fetch = (input, init) =>
 const ours = (url: string): string => {
   const { host, pathname, search } = new URL(url);
   return HOSTS[host] === undefined ? url : `${system.api.baseUrl}${HOSTS[host]}${pathname}${search}`;
+};
+
+/** Jobs whose webhooks were taken. */
+const delivered = async (): Promise<string[]> => {
+  const headers = { authorization: `Key ${system.api.key}` };
+  const reply = await fetch(`${system.api.baseUrl}/v1/webhooks?state=delivered`, { headers });
+  return ((await reply.json()) as { webhooks: { id: string }[] }).webhooks.map(({ id }) => id);
 };
 
 /** The three ways to point the client at another host. */
@@ -254,6 +265,46 @@ describe("fal's client", () => {
       expect([image.width, image.height]).toEqual([64, 64]);
     } finally {
       rmSync(folder, { recursive: true });
+    }
+  });
+
+  it.each(Object.entries(REDIRECTIONS))('has its webhook called, redirected by %s', async (_, client) => {
+    const receiver = await WebhookReceiver.open();
+    const keys = (await (await fetch(`${system.api.baseUrl}/.well-known/jwks.json`)).json()) as Jwks;
+    const fal = client();
+    const input = { prompt: 'ein Kaffee ☕', loras: [{ path: lora }], image_size: { width: 32, height: 32 } };
+    const { request_id: requestId } = await fal.queue.submit(INFERENCE, {
+      input: input as never,
+      webhookUrl: receiver.url,
+    });
+    const [received] = await receiver.until(1);
+    expect(received!.body).toMatchObject({ request_id: requestId, status: 'OK', payload: { prompt: 'ein Kaffee ☕' } });
+    expect(doubtOf(received!, keys, Date.now() / 1_000)).toBeUndefined();
+    const { data } = await fal.queue.result(INFERENCE, { requestId });
+    const paths = (output: unknown): string[] => (output as Pictures).images.map(({ url }) => new URL(url).pathname);
+    expect(paths(received!.body.payload)).toEqual(paths(data));
+    await receiver.close();
+  });
+
+  it('is received, and a forgery is not, as docs/clients.md says', async () => {
+    const program = /```js\n((?:(?!```)[\s\S])*createServer[\s\S]*?)```/.exec(
+      readFileSync(join(ROOT, 'docs/clients.md'), 'utf8'),
+    )![1]!;
+    const port = await freePort();
+    const env = { ...process.env, STUDIO_URL: system.api.baseUrl, PORT: String(port) };
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], { env });
+    try {
+      const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+      expect((await lines.next()).value).toBe('listening');
+      const webhookUrl = `http://127.0.0.1:${port}/`;
+      const forged = { method: 'POST', body: '{"request_id":"x","status":"OK"}', headers: {} };
+      expect((await fetch(webhookUrl, forged)).status).toBe(401);
+      const input = { prompt: 'a cup', loras: [{ path: lora }], image_size: { width: 32, height: 32 } };
+      const { request_id: id } = await viaFetch().queue.submit(INFERENCE, { input: input as never, webhookUrl });
+      expect((await lines.next()).value).toMatch(new RegExp(`^${id} OK .*"prompt":"a cup"`));
+      await until(async () => (await delivered()).includes(id));
+    } finally {
+      child.kill();
     }
   });
 

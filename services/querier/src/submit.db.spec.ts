@@ -190,6 +190,17 @@ describe('submitting a job', () => {
     expect(await countJobs()).toBe(before);
   });
 
+  it.each(['127.0.0.1', '2130706433', '10.1.2.3', '[::1]', '[::ffff:127.0.0.1]'])(
+    'refuses a webhook to %s, and stores nothing',
+    async (host) => {
+      const before = await countJobs();
+      const reply = await submit({ ...training(), webhook_url: `http://${host}:8080/` });
+      expect(reply).toMatchObject({ status: 422, body: { error: { fields: [{ path: 'webhook_url' }] } } });
+      expect(reply.body.error.message).toMatch(/address; give a public address/);
+      expect(await countJobs()).toBe(before);
+    },
+  );
+
   it('refuses a photograph of 100 megapixels', async () => {
     const create = { width: 10_000, height: 10_000, channels: 3 as const, background: '#000' };
     const huge = await sharp({ create, limitInputPixels: false }).png({ compressionLevel: 9 }).toBuffer();
@@ -414,7 +425,7 @@ it('documents itself', async () => {
   const { status, body } = await call('GET', '/docs/json');
   expect(status).toBe(200);
   expect(Object.keys(body.paths)).toEqual(
-    expect.arrayContaining(['/v1/jobs', '/v1/jobs/{id}', '/v1/jobs/{id}/result', '/v1/artifacts']),
+    expect.arrayContaining(['/v1/jobs', '/v1/jobs/{id}', '/v1/jobs/{id}/result', '/v1/artifacts', '/v1/webhooks']),
   );
   expect(await call('GET', '/health/ready')).toMatchObject({ status: 200, body: { ready: true } });
 });

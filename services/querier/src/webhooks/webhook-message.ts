@@ -6,8 +6,8 @@ import type { StoredJob } from '../job.store';
 /** What the result route of each door answers. */
 export interface ResultRoute {
   /** @throws StudioError as JobViews.result */
-  output(job: StoredJob, views: JobViews): object;
-  failure(error: StudioError): object;
+  output: (job: StoredJob, views: JobViews) => object;
+  failure: (error: StudioError) => object;
 }
 
 export const falFailure: ResultRoute['failure'] = (error) => falError(error, true).body;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Egress } from '@studio/shared/platform/egress';
 import { EgressError } from '@studio/shared/platform/egress-error';
@@ -48,6 +49,8 @@ export class WebhookSender {
 
   constructor(private readonly parts: WebhookParts) {
     const { log } = parts;
+    // Every try under way listens.
+    setMaxListeners(TURN_LIMITS.atOnce, this.leaving.signal);
     this.sweeper = new Sweeper({ name: 'webhooks', everyMs: SWEEP_MS, restMs: REST_MS, run: () => this.run(), log });
   }
 
