@@ -297,7 +297,11 @@ describe("fal's client", () => {
       const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
       expect((await lines.next()).value).toBe('listening');
       const webhookUrl = `http://127.0.0.1:${port}/`;
-      const forged = { method: 'POST', body: '{"request_id":"x","status":"OK"}', headers: {} };
+      const headers = {
+        'x-fal-webhook-timestamp': String(Math.floor(Date.now() / 1_000)),
+        'x-fal-webhook-signature': '00'.repeat(64),
+      };
+      const forged = { method: 'POST', body: '{"request_id":"x","status":"OK"}', headers };
       expect((await fetch(webhookUrl, forged)).status).toBe(401);
       const input = { prompt: 'a cup', loras: [{ path: lora }], image_size: { width: 32, height: 32 } };
       const { request_id: id } = await viaFetch().queue.submit(INFERENCE, { input: input as never, webhookUrl });

@@ -204,8 +204,8 @@ describe('a webhook', () => {
     const id = await addEnded();
     const broken = { result: () => JSON.parse('not JSON') as never } as unknown as JobViews;
     start({ views: broken });
-    const [{ body }] = (await receiver.until(1)) as [{ body: object }];
-    expect(body).toEqual({
+    const [received] = await receiver.until(1);
+    expect(received!.body).toEqual({
       request_id: id,
       gateway_request_id: id,
       status: 'OK',
