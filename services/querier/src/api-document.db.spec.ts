@@ -82,6 +82,13 @@ describe('the document of the API', () => {
     expect((await held('POST', '/v1/jobs/{id}/cancel', `/v1/jobs/${id}/cancel`)).error.code).toBe('ALREADY_FINISHED');
     expect((await held('POST', '/v1/jobs', '/v1/jobs', {})).error.fields).toHaveLength(3);
     await held('GET', '/v1/jobs/{id}', '/v1/jobs/none');
+    const told = { kind: 'lora-inference', engine: 'ref-sep-v1', input, webhook_url: 'http://127.0.0.1:1024/' };
+    const { id: other } = await held('POST', '/v1/jobs', '/v1/jobs', told);
+    await rig.finished(other as string);
+    await held('GET', '/v1/webhooks', '/v1/webhooks');
+    await held('POST', '/v1/webhooks/{id}/replay', `/v1/webhooks/${other}/replay`);
+    await held('POST', '/v1/webhooks/{id}/replay', `/v1/webhooks/${id}/replay`);
+    await held('GET', '/.well-known/jwks.json', '/.well-known/jwks.json');
   });
 
   it("tells the truth about fal's", async () => {

@@ -3,6 +3,7 @@
  * api-document.db.spec.ts holds real replies to them, where a field too many is an error like one too few.
  */
 import { InferenceRequest, SubmitJobBody, TrainingRequest } from '@studio/shared/contract/submit-job';
+import { WEBHOOK_STATES } from '@studio/shared/contract/webhooks';
 import { ERRORS } from '@studio/shared/domain/errors';
 import type { AttemptState, Blame } from '@studio/shared/domain/job';
 import { JOB_STATES } from '@studio/shared/domain/job-state';
@@ -59,6 +60,20 @@ const REPLIES: Record<string, JsonSchema> = {
       fields: listOf(record({ path: text, message: text })),
     }),
   }),
+  Webhook: record({
+    id: text,
+    url: link,
+    state: oneOf(WEBHOOK_STATES),
+    attempts: whole,
+    last_attempt_at: orNull(time),
+    last_status: orNull(whole),
+    last_error: orNull(text),
+    next_attempt_at: orNull(time),
+    created_at: time,
+    ended_at: orNull(time),
+  }),
+  WebhookList: record({ webhooks: listOf(refTo('Webhook')) }),
+  Jwks: record({ keys: listOf(record({ kty: text, crv: text, x: text, kid: text, use: text, alg: text })) }),
   File: record(FILE),
   Image: record({ ...FILE, width: whole, height: whole }),
   Attempt: record({

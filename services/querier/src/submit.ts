@@ -115,7 +115,14 @@ export class Submissions {
 function storedPlan(kind: JobKind, engine: Engine, input: JobInput): JobPlan {
   const task = findTaskKind(kind, engine);
   if (!task) throw fieldError('UNKNOWN_KIND', 'kind', `${kind} does not exist on ${engine}`);
-  return { task, private: false, deadlineS: null, startDeadlineS: null, webhookUrl: undefined, resolve: async () => input };
+  return {
+    task,
+    private: false,
+    deadlineS: null,
+    startDeadlineS: null,
+    webhookUrl: undefined,
+    resolve: async () => input,
+  };
 }
 
 type Prepared = Omit<NewJob, 'id' | 'kind' | 'engine' | 'timeoutMs'> & { task: TaskKind };

@@ -72,7 +72,11 @@ export class FalJobs {
     if (unheard.aborted) throw new StudioError('JOB_CANCELLED', 'the client has gone before its request was looked at');
     const { adoptions, jobs } = this.parts;
     if (options.idempotencyKey !== null) return this.submit(app, clientId, body, options);
-    const key = adoptions.key(clientId, app.id, options.webhook === undefined ? body : { body, webhook: options.webhook });
+    const key = adoptions.key(
+      clientId,
+      app.id,
+      options.webhook === undefined ? body : { body, webhook: options.webhook },
+    );
     const earlier = await adoptions.take(key);
     const known = earlier === undefined ? undefined : await jobs.find(clientId, earlier);
     const job = known ? Promise.resolve(known) : this.submit(app, clientId, body, options);

@@ -6,7 +6,7 @@ import type { StoredJob } from '../job.store';
 /** What the result route of each door answers. */
 export interface ResultRoute {
   /** @throws StudioError as JobViews.result */
-  output: (job: StoredJob, views: JobViews) => object;
+  output: (job: StoredJob) => Promise<object> | object;
   failure: (error: StudioError) => object;
 }
 

@@ -6,9 +6,9 @@ import { createEgress, type Egress, type EgressOptions } from '@studio/shared/pl
 import { createDatabase, type TestDatabase } from '@studio/shared/testing/postgres';
 import { until } from '@studio/shared/testing/registry-ground';
 import type { DataSource } from 'typeorm';
-import { ArtifactUrls } from '../artifact-urls';
 import { JobStore } from '../job.store';
-import { JobViews } from '../job-view';
+import { StudioError } from '@studio/shared/domain/errors';
+import { falFailure } from './webhook-message';
 import { doubtOf, WebhookReceiver } from './webhook-receiver.rig';
 import { WAITS_S, WebhookSender, type WebhookParts } from './webhook-sender';
 import { WebhookSigner } from './webhook-signer';
@@ -17,10 +17,11 @@ import { LEASE_S, WebhookStore, type StoredWebhook } from './webhook.store';
 const START_S = 1_900_000_000;
 const CLIENT = randomUUID();
 const signer = new WebhookSigner({ secret: '11'.repeat(32) });
-const views = new JobViews(
-  'http://studio.test',
-  new ArtifactUrls({ publicUrl: 'http://studio.test', secret: '22'.repeat(32), ttlSeconds: 3_600 }),
-);
+/** What happens to a job is the api's matter (webhooks.db.spec.ts): all of these were taken back. */
+const routeOf = (output: () => never) => ({ output, failure: falFailure });
+const cancelled = routeOf(() => {
+  throw new StudioError('JOB_CANCELLED', 'the job was cancelled');
+});
 
 let database: TestDatabase;
 let owner: DataSource;
@@ -70,7 +71,17 @@ function start(parts: Partial<WebhookParts> = {}, options: Partial<EgressOptions
   const egress = createEgress({ allowPrivate: true, maxConnectionsPerOrigin: 64, ...options });
   const log = { warn: (record: object) => void warned.push(record), error: fail } as unknown as WebhookParts['log'];
   const count = (outcome: string): void => void counted.push(outcome);
-  const sender = new WebhookSender({ store, jobs, views, signer, egress, count, log, nowMs, ...parts });
+  const sender = new WebhookSender({
+    store,
+    jobs,
+    routes: { fal: cancelled, v1: cancelled },
+    signer,
+    egress,
+    count,
+    log,
+    nowMs,
+    ...parts,
+  });
   sender.start();
   senders.push(sender);
   egresses.push(egress);
@@ -87,7 +98,16 @@ async function addJob({ url = receiver.url, clientId = CLIENT } = {}): Promise<s
   const lora = { sha256: 'a'.repeat(64), bytes: 1, contentType: 'x', rank: 4, tensorHash: 'b'.repeat(64) };
   const input = { lora, prompt: 'a cat', width: 64, height: 64, seed: 1, loraScale: 1, warp: 0, numImages: 1 };
   const { id } = await jobs.submit({
-    ...{ id: randomUUID(), clientId, idempotencyKey: null, requestHash: '', kind: 'lora-inference' },
+    ...{
+      id: randomUUID(),
+      clientId,
+      idempotencyKey: null,
+      requestHash: '',
+      kind: 'lora-inference',
+      presentation: null,
+      deadlineS: null,
+      startDeadlineS: null,
+    },
     ...{ engine: 'ref-sep-v1', input, routing: {}, private: false, timeoutMs: 1_000, webhook: { url, form: 'fal' } },
   });
   return id;
@@ -202,8 +222,8 @@ describe('a webhook', () => {
 
   it('tells the end of a job whose output cannot be put into it', async () => {
     const id = await addEnded();
-    const broken = { result: () => JSON.parse('not JSON') as never } as unknown as JobViews;
-    start({ views: broken });
+    const broken = routeOf(() => JSON.parse('not JSON') as never);
+    start({ routes: { fal: broken, v1: broken } });
     const [received] = await receiver.until(1);
     expect(received!.body).toEqual({
       request_id: id,

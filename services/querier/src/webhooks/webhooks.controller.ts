@@ -1,15 +1,17 @@
 import { Controller, Get, Header, HttpCode, Param, Post, Query, Req } from '@nestjs/common';
-import { ApiOperation, ApiParam, ApiQuery, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiParam, ApiQuery, ApiResponse, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { validated } from '@studio/shared/contract/validated';
 import { WEBHOOK_STATES, WebhookListQuery, type WebhookView } from '@studio/shared/contract/webhooks';
 import { StudioError } from '@studio/shared/domain/errors';
 import type { FastifyRequest } from 'fastify';
 import { validate as isUuid } from 'uuid';
+import { refTo } from '../api-schemas';
 import { WebhookSender } from './webhook-sender';
 import { WebhookSigner, type Jwks } from './webhook-signer';
 import { WebhookStore, type StoredWebhook } from './webhook.store';
 
 @ApiTags('webhooks')
+@ApiResponse({ status: '4XX', description: 'docs/errors.md', schema: refTo('Problem') })
 @Controller()
 export class WebhooksController {
   constructor(
@@ -22,6 +24,7 @@ export class WebhooksController {
   @Get(['.well-known/jwks.json', 'rest/.well-known/jwks.json'])
   @Header('cache-control', 'public, max-age=3600')
   @ApiOperation({ summary: 'The public keys of webhook signatures.' })
+  @ApiResponse({ status: 200, description: 'One, or two around a rotation.', schema: refTo('Jwks') })
   jwks(): Jwks {
     return this.signer.jwks;
   }
@@ -29,6 +32,7 @@ export class WebhooksController {
   @Get('v1/webhooks')
   @ApiSecurity('key')
   @ApiOperation({ summary: 'Webhooks of your jobs, newest job first; `state=dead` are those that were given up.' })
+  @ApiResponse({ status: 200, description: 'A page.', schema: refTo('WebhookList') })
   @ApiQuery({ name: 'state', required: false, enum: WEBHOOK_STATES })
   @ApiQuery({ name: 'limit', required: false, schema: { type: 'integer', minimum: 1, maximum: 100, default: 20 } })
   @ApiQuery({ name: 'before', required: false, description: 'The last id of the page before.' })
@@ -43,6 +47,7 @@ export class WebhooksController {
   @ApiOperation({
     summary: 'Deliver now, and by the whole schedule again, whether it was taken, given up or still tried.',
   })
+  @ApiResponse({ status: 202, description: 'Due now.', schema: refTo('Webhook') })
   @ApiParam({ name: 'id', description: 'The id of the job.' })
   async replay(@Req() { clientId }: FastifyRequest, @Param('id') id: string): Promise<WebhookView> {
     if (isUuid(id)) await this.store.replay(clientId, id);
