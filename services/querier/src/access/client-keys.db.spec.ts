@@ -278,6 +278,7 @@ describe('a limit', () => {
       deadlineS: null,
       startDeadlineS: null,
       presentation: null,
+      webhook: null,
     } as const;
     for (let round = 0; round < 5; round += 1) {
       const { client_id: clientId } = await newKey({ queued_jobs: 7 });
