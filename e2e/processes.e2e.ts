@@ -32,17 +32,22 @@ const TRAINING_CLIENTS = 4;
 let rig: ProcessRig;
 let loraUrl: string;
 let photo: string;
-let picture: Buffer;
 
 beforeAll(async () => {
-  picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#000', noise: { type: 'gaussian', mean: 128, sigma: 40 } } }).png().toBuffer(); // prettier-ignore
-  photo = `data:image/png;base64,${picture.toString('base64')}`;
+  photo = `data:image/png;base64,${(await noise()).toString('base64')}`;
   rig = await ProcessRig.open(POLICY, { WORKER_GRACE_MS: String(GRACE_MS), WORKER_CONCURRENCY: '32', SWEEP_MS: '200' });
   await Promise.all(ROLES.flatMap((role) => Array.from({ length: COUNTS[role] }, () => rig.start(role))));
   for (const name of ['ann', 'bob', 'cleo']) await rig.enter(name, 16, works);
   ({ url: loraUrl } = await rig.api.upload(someAdapter(4, 64), 'application/octet-stream'));
 });
 afterAll(() => rig?.close());
+
+function noise(): Promise<Buffer> {
+  const gaussian = { type: 'gaussian' as const, mean: 128, sigma: 40 };
+  return sharp({ create: { width: 64, height: 64, channels: 3, background: '#000', noise: gaussian } })
+    .png()
+    .toBuffer();
+}
 
 /** Renders while the request is open; trains while it is open too, or says 202 and calls back, by turns. */
 function works(miner: StubMiner): StubMiner['answer'] {
@@ -60,10 +65,11 @@ function works(miner: StubMiner): StubMiner['answer'] {
   };
 }
 
-const formOf = (request: Parameters<StubMiner['answer']>[0]): FormData =>
+/** Another picture each time: the same one twice would be looked into by audits. */
+const formOf = async (request: Parameters<StubMiner['answer']>[0]): Promise<FormData> =>
   request.kind === 'lora-training'
     ? resultForm(request, { lora: someAdapter(request.input && 'rank' in request.input ? request.input.rank : 4, 64) })
-    : resultForm(request, { [imagePart(0)]: picture });
+    : resultForm(request, { [imagePart(0)]: await noise() });
 
 /** Until somebody takes it, as a miner does. */
 async function deliver(request: Parameters<StubMiner['answer']>[0], form: FormData, miner: StubMiner): Promise<void> {
@@ -127,6 +133,56 @@ it('loses nothing, asks nobody twice, and ends every process in order, when each
   );
   expect(Number(rows[0]!.awards)).toBe(ids.length);
   expect(rows[0]!.seqs).toBe(rows[0]!.last);
+});
+
+/** As deploy/k8s scales workers: 0.7 of what each may hold. */
+const SMALL = { WORKER_CONCURRENCY: '8' };
+const WANTED_PER_WORKER = 0.7 * 8;
+
+/** What the autoscaler reads, over a second as it does over its period. */
+async function demandOfLate(): Promise<number> {
+  let sum = 0;
+  for (let n = 0; n < 5; n += 1) {
+    sum += await demandNow();
+    await sleep(200);
+  }
+  return sum / 5;
+}
+
+async function demandNow(): Promise<number> {
+  const text = await (await fetch(`${rig.of('api')[0]!.url}/metrics`)).text();
+  return Number(/^studio_worker_demand(?:\{[^}]*\})? (\d+)/m.exec(text)![1]);
+}
+
+it('follows the load from one worker to four and back by the metric alone, and loses nothing by it', async () => {
+  for (const old of rig.of('worker')) await rig.stop(old);
+  await rig.start('worker', SMALL);
+  for (const miner of rig.miners) miner.asked.length = 0;
+  const rows: string[] = [];
+  const jobs: JobView[] = [];
+  for (const [clients, workers] of [
+    [3, 1],
+    [28, 4],
+    [3, 1],
+  ] as const) {
+    let goOn = true;
+    const load = Array.from({ length: clients }, (_, n) => client(TRAINING_CLIENTS + n, () => goOn));
+    await until(async () => {
+      const demand = await demandOfLate();
+      const now = rig.of('worker').length;
+      const wanted = Math.min(4, Math.max(1, Math.ceil(demand / WANTED_PER_WORKER)));
+      rows.push(`${clients} clients: demand ${demand}, ${now} workers, ${wanted} wanted`);
+      if (wanted > now) await rig.start('worker', SMALL);
+      else if (wanted < now) expect(await rig.stop(rig.of('worker')[0]!)).toBe(0);
+      return rig.of('worker').length === workers && wanted === workers;
+    });
+    goOn = false;
+    jobs.push(...(await Promise.all(load)).flat());
+  }
+  process.stdout.write(`${rows.join('\n')}\n${jobs.length} jobs while workers came and went\n`);
+  expect(new Set(jobs.map(({ state }) => state))).toEqual(new Set(['succeeded']));
+  expect(jobs.filter(({ attempts }) => attempts.length > 1)).toEqual([]);
+  expect(handedOn('lora-inference')).toBe(0);
 });
 
 /** Whether this worker waits for a training that takes longer than its patience. */
