@@ -5,7 +5,6 @@ import { egressRules } from '@studio/shared/platform/egress-env';
 import type { Logger } from '@studio/shared/platform/logger';
 import type { NatsConnection } from 'nats';
 import type { Registry } from 'prom-client';
-import type { DataSource } from 'typeorm';
 import type { QuerierEnv } from '../env';
 import type { FalJobs } from '../fal/fal-jobs';
 import type { JobStore, StoredJob } from '../job.store';
@@ -18,7 +17,7 @@ import { TURN_LIMITS } from './webhook-turns';
 import { WebhookStore } from './webhook.store';
 
 interface Needs {
-  db: DataSource;
+  db: ConstructorParameters<typeof WebhookStore>[0];
   nats: NatsConnection;
   jobs: JobStore;
   views: JobViews;
