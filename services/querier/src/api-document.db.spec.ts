@@ -24,7 +24,10 @@ beforeAll(async () => {
   await rig.useMiners(1);
   await rig.startWorker();
 });
-afterAll(() => rig?.close());
+afterAll(async () => {
+  await rig?.clear();
+  await rig?.close();
+});
 
 /** True under `jest -u`: the committed file is one more snapshot. */
 function updating(): boolean {

@@ -41,6 +41,9 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope | 'public'>> = {
   'POST /miners/callback/:jobId/:attempt': 'public',
   'POST /miners/callback/:jobId/:attempt/progress': 'public',
 
+  // A browser's question before it sends a key.
+  'OPTIONS *': 'public',
+
   'GET /health/live': 'public',
   'GET /health/ready': 'public',
   'GET /metrics': 'public',

@@ -38,7 +38,7 @@ async function call(method: string, path: string, body?: unknown, headers: Recor
     },
     body: isFile ? new Uint8Array(body) : (JSON.stringify(body) ?? null),
   });
-  return { status: reply.status, headers: reply.headers, body: JSON.parse((await reply.text()) || 'null') as Json };
+  return { status: reply.status, headers: reply.headers, body: JSON.parse((await reply.text()) || 'null') };
 }
 
 const falInput = () => ({ prompt: 'a cup ☕', loras: [{ path: loraUrl }], image_size: { width: 64, height: 64 } });
