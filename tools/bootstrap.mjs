@@ -22,6 +22,7 @@ const COMMANDS = {
   validator: { build: true, module: 'clients/validator/dist/main.js' },
   'verify:draws': { build: true, module: 'clients/validator/dist/verify-draws/main.js' },
   'verify:scores': { build: true, module: 'clients/validator/dist/verify-scores/main.js' },
+  'verify:receipt': { build: true, module: 'clients/cli/dist/verify-receipt/main.js' },
   keys: { build: true, module: 'services/querier/dist/access/main.js' },
   bench: { build: true, module: 'bench/dist/main.js' },
   'simulate:routing': { build: true, module: 'simulations/dist/routing/main.js' },

@@ -42,6 +42,8 @@ import { MeasurementStore } from './measurement.store';
 import { createDialects } from './dialects/dialects';
 import { askRegistry, MinerDirectory } from './routing/miner-directory';
 import { shareTurns } from './routing/shared-turns';
+import { ReceiptStore } from './receipt.store';
+import { Receipts } from './receipts';
 import { PolicyStore } from './policy.store';
 import { ProgressStore } from './progress.store';
 import { Reachability } from './reachability';
@@ -171,7 +173,22 @@ export type Api = ReturnType<typeof assembleApi>;
 
 /** The doors for clients, callbacks and the auditor. */
 export function assembleApi(env: QuerierEnv, parts: Parts) {
-  const { db, nats, redis, jobs, urls, artifacts, checks, rows, results, intake, finishedHint, stalled, log } = parts;
+  const {
+    db,
+    nats,
+    redis,
+    signatures,
+    jobs,
+    urls,
+    artifacts,
+    checks,
+    rows,
+    results,
+    intake,
+    finishedHint,
+    stalled,
+    log,
+  } = parts;
   const { directory, dialectOf, turns, hedges, egress } = parts;
   const keys = new ClientKeyStore(db, () => publishHint(nats, SUBJECTS.keysChanged.subject, {}));
   const access = new ClientAccess(keys, new RequestRates(redis, log));
@@ -202,6 +219,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
   return {
     keys,
     access,
+    receipts: new Receipts(new ReceiptStore(db), signatures.signer(env.ORCHESTRATOR_SEED)),
     submissions,
     views,
     finished,

@@ -29,6 +29,8 @@ import { JSON_LIMIT, prepareServer } from './http-door';
 import { JobStore } from './job.store';
 import { JobViews } from './job-view';
 import { JobsController } from './jobs.controller';
+import { Receipts } from './receipts';
+import { ReceiptsController } from './receipts.controller';
 import { SubmitConsumer } from './submit.consumer';
 import { Submissions } from './submit';
 import { ArtifactFiles } from './tokens';
@@ -66,6 +68,7 @@ export class QuerierModule {
       module: QuerierModule,
       controllers: [
         JobsController,
+        ReceiptsController,
         ArtifactsController,
         CallbackController,
         FalQueueController,
@@ -90,6 +93,7 @@ export class QuerierModule {
         { provide: WebhookStore, useValue: api.webhooks.store },
         { provide: WebhookSigner, useValue: api.webhooks.signer },
         { provide: WebhookSender, useValue: api.webhooks.sender },
+        { provide: Receipts, useValue: api.receipts },
         { provide: Callbacks, useValue: api.callbacks },
       ],
     };

@@ -7,6 +7,7 @@ export const ROUTE_SCOPES: Readonly<Record<string, Scope | 'public'>> = {
   'GET /v1/jobs': 'jobs:read',
   'GET /v1/jobs/:id': 'jobs:read',
   'GET /v1/jobs/:id/result': 'jobs:read',
+  'GET /v1/jobs/:id/receipt': 'jobs:read',
   'POST /v1/jobs/:id/cancel': 'jobs:write',
   'GET /v1/webhooks': 'jobs:read',
   'POST /v1/webhooks/:id/replay': 'jobs:write',
