@@ -255,6 +255,6 @@ function another(value: unknown): unknown {
   if (typeof value === 'boolean') return !value;
   if (value === null)
     return { code: 'x', message: 'x', outcome: 'x', reason: 'x', epoch: 1, decided_at: 'x', corrected_by: null };
-  const text = String(value);
+  const text = value as string;
   return text.slice(0, -1) + (text.endsWith('1') ? '2' : '1');
 }

@@ -169,6 +169,14 @@ export function assembleParts(env: QuerierEnv, connections: Connections, log: Lo
   };
 }
 
+/** Who may ask, and what they get in writing. */
+function assembleAccess(env: QuerierEnv, { db, nats, redis, signatures, log }: Parts) {
+  const keys = new ClientKeyStore(db, () => publishHint(nats, SUBJECTS.keysChanged.subject, {}));
+  const access = new ClientAccess(keys, new RequestRates(redis, log));
+  const receipts = new Receipts(new ReceiptStore(db), signatures.signer(env.ORCHESTRATOR_SEED));
+  return { keys, access, receipts };
+}
+
 export type Api = ReturnType<typeof assembleApi>;
 
 /** The doors for clients, callbacks and the auditor. */
@@ -190,8 +198,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     log,
   } = parts;
   const { directory, dialectOf, turns, hedges, egress } = parts;
-  const keys = new ClientKeyStore(db, () => publishHint(nats, SUBJECTS.keysChanged.subject, {}));
-  const access = new ClientAccess(keys, new RequestRates(redis, log));
+  const { keys, access, receipts } = assembleAccess(env, parts);
   const views = new JobViews(env.PUBLIC_URL, urls);
   const finished = new FinishedWatch(jobs, log);
   const afterRefusal = (target: CallbackTarget): void => {
@@ -219,7 +226,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
   return {
     keys,
     access,
-    receipts: new Receipts(new ReceiptStore(db), signatures.signer(env.ORCHESTRATOR_SEED)),
+    receipts,
     submissions,
     views,
     finished,
