@@ -81,6 +81,8 @@ describe('the document of the API', () => {
     await held('GET', '/v1/jobs/{id}', `/v1/jobs/${id}`);
     await held('GET', '/v1/jobs/{id}', `/v1/jobs/${id}?wait=20`);
     await held('GET', '/v1/jobs/{id}/result', `/v1/jobs/${id}/result`);
+    await held('GET', '/v1/jobs/{id}/receipt', `/v1/jobs/${id}/receipt`);
+    await held('GET', '/v1/jobs/{id}/receipt', '/v1/jobs/none/receipt');
     await held('GET', '/v1/jobs', '/v1/jobs');
     expect((await held('POST', '/v1/jobs/{id}/cancel', `/v1/jobs/${id}/cancel`)).error.code).toBe('ALREADY_FINISHED');
     expect((await held('POST', '/v1/jobs', '/v1/jobs', {})).error.fields).toHaveLength(3);

@@ -52,6 +52,9 @@ const FILE = { url: link, sha256: text, content_type: text, file_size: whole };
 const FAL_FILE = { url: text, content_type: text, file_name: text, file_size: orNull(whole) };
 const FAL_URLS = { response_url: link, status_url: link, cancel_url: link };
 
+/** What a miner signs, in either form (contract/receipt.ts). */
+const WORD = { form: text, hotkey: text, body_sha256: text, nonce: text, recipient: text, signature: text };
+
 const REPLIES: Record<string, JsonSchema> = {
   Problem: record({
     error: record({
@@ -108,6 +111,36 @@ const REPLIES: Record<string, JsonSchema> = {
     { id: text, lora: refTo('File'), image: refTo('Image'), images: listOf(refTo('Image')), seed: whole },
     ['lora', 'image', 'images'],
   ),
+  SignedReceipt: record({ receipt: refTo('Receipt'), signature: text, input: { type: 'object' } }),
+  Receipt: record({
+    format: text,
+    orchestrator: text,
+    issued_at: time,
+    job_id: text,
+    kind: oneOf(JOB_KINDS),
+    engine: oneOf(ENGINES),
+    state: oneOf(JOB_STATES),
+    created_at: time,
+    finished_at: time,
+    input_sha256: text,
+    input_file_sha256: text,
+    seed: whole,
+    outputs: listOf(record({ sha256: text, bytes: whole, content_type: text, content_hash: text })),
+    failure: orNull(record({ code: text, message: text })),
+    miner: orNull(refTo('ReceiptMiner')),
+    verdict: orNull(record({ outcome: text, reason: text, epoch: whole, decided_at: time, corrected_by: orNull(text) })),
+  }),
+  ReceiptMiner: record({
+    hotkey: text,
+    dialect: oneOf(['native', 'dippy']),
+    attempt: whole,
+    sent_at: time,
+    finished_at: time,
+    raw_us: whole,
+    credit_us: whole,
+    net_us: whole,
+    signed: orNull({ anyOf: [record({ ...WORD, status: whole }), record({ ...WORD, method: text, path: text, timestamp: text })] }),
+  }),
   FalLog: record({ message: text, level: oneOf(['INFO', 'WARNING', 'ERROR']), source: text, timestamp: time, labels: record({}) }), // prettier-ignore
   FalStatus: record(
     {

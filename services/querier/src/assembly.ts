@@ -181,22 +181,7 @@ export type Api = ReturnType<typeof assembleApi>;
 
 /** The doors for clients, callbacks and the auditor. */
 export function assembleApi(env: QuerierEnv, parts: Parts) {
-  const {
-    db,
-    nats,
-    redis,
-    signatures,
-    jobs,
-    urls,
-    artifacts,
-    checks,
-    rows,
-    results,
-    intake,
-    finishedHint,
-    stalled,
-    log,
-  } = parts;
+  const { db, nats, redis, jobs, urls, artifacts, checks, rows, results, intake, finishedHint, stalled, log } = parts;
   const { directory, dialectOf, turns, hedges, egress } = parts;
   const { keys, access, receipts } = assembleAccess(env, parts);
   const views = new JobViews(env.PUBLIC_URL, urls);
