@@ -106,7 +106,7 @@ const REPLIES: Record<string, JsonSchema> = {
     attempts: listOf(refTo('Attempt')),
     urls: record({ status: link, result: link, cancel: link }),
   }),
-  JobList: record({ jobs: listOf(refTo('Job')) }),
+  JobList: record({ jobs: listOf(refTo('Job')), next: orNull(text) }),
   Result: record(
     { id: text, lora: refTo('File'), image: refTo('Image'), images: listOf(refTo('Image')), seed: whole },
     ['lora', 'image', 'images'],
@@ -128,7 +128,9 @@ const REPLIES: Record<string, JsonSchema> = {
     outputs: listOf(record({ sha256: text, bytes: whole, content_type: text, content_hash: text })),
     failure: orNull(record({ code: text, message: text })),
     miner: orNull(refTo('ReceiptMiner')),
-    verdict: orNull(record({ outcome: text, reason: text, epoch: whole, decided_at: time, corrected_by: orNull(text) })),
+    verdict: orNull(
+      record({ outcome: text, reason: text, epoch: whole, decided_at: time, corrected_by: orNull(text) }),
+    ),
   }),
   ReceiptMiner: record({
     hotkey: text,
@@ -139,7 +141,9 @@ const REPLIES: Record<string, JsonSchema> = {
     raw_us: whole,
     credit_us: whole,
     net_us: whole,
-    signed: orNull({ anyOf: [record({ ...WORD, status: whole }), record({ ...WORD, method: text, path: text, timestamp: text })] }),
+    signed: orNull({
+      anyOf: [record({ ...WORD, status: whole }), record({ ...WORD, method: text, path: text, timestamp: text })],
+    }),
   }),
   FalLog: record({ message: text, level: oneOf(['INFO', 'WARNING', 'ERROR']), source: text, timestamp: time, labels: record({}) }), // prettier-ignore
   FalStatus: record(

@@ -1,4 +1,5 @@
 /** The clients' side of `jobs`: submit, read, cancel. A worker's side is dispatch.store.ts. */
+import type { JobListQuery } from '@studio/shared/contract/job-queries';
 import type {
   AttemptProgress,
   AttemptState,
@@ -187,12 +188,16 @@ export class JobStore {
   }
 
   /** Newest first; ids are UUIDv7, so their order is the order of submission. */
-  async list(clientId: string, limit: number, before: string | null): Promise<StoredJob[]> {
+  async list(clientId: string, wanted: JobListQuery): Promise<StoredJob[]> {
+    const { limit, before, state, kind, engine, created_after: from, created_before: until } = wanted;
     const jobs = await this.db.query<Unplaced[]>(
       `SELECT ${COLUMNS}, ${ATTEMPTS} AS attempts
          FROM studio.jobs j WHERE j.client_id = $1 AND ($3::uuid IS NULL OR j.id < $3::uuid)
+          AND ($4::text IS NULL OR j.state = $4) AND ($5::text IS NULL OR j.kind = $5)
+          AND ($6::text IS NULL OR j.engine = $6) AND ($7::timestamptz IS NULL OR j.created_at >= $7)
+          AND ($8::timestamptz IS NULL OR j.created_at < $8)
         ORDER BY j.id DESC LIMIT $2`,
-      [clientId, limit, before],
+      [clientId, limit, before, state, kind, engine, from, until],
     );
     return Promise.all(jobs.map((job) => this.placed(job)));
   }

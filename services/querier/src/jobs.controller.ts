@@ -10,10 +10,11 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import { JobListQuery, JobQuery, MAX_WAIT_SECONDS } from '@studio/shared/contract/job-queries';
-import type { JobView, ResultView } from '@studio/shared/contract/job-view';
+import type { JobListView, JobView, ResultView } from '@studio/shared/contract/job-view';
 import { validated } from '@studio/shared/contract/validated';
 import { StudioError } from '@studio/shared/domain/errors';
-import { isTerminal } from '@studio/shared/domain/job-state';
+import { isTerminal, JOB_STATES } from '@studio/shared/domain/job-state';
+import { ENGINES, JOB_KINDS } from '@studio/shared/domain/task-kinds';
 import type { FastifyRequest } from 'fastify';
 import { validate as isUuid } from 'uuid';
 import { refTo } from './api-schemas';
@@ -57,14 +58,20 @@ export class JobsController {
   }
 
   @Get()
-  @ApiOperation({ summary: 'Your jobs, newest first.' })
+  @ApiOperation({ summary: 'Your jobs, newest first, all of them or those that are asked for.' })
   @ApiQuery({ name: 'limit', required: false, schema: { type: 'integer', minimum: 1, maximum: 100, default: 20 } })
   @ApiQuery({ name: 'before', required: false, description: 'The last id of the page before.' })
+  @ApiQuery({ name: 'state', required: false, enum: JOB_STATES })
+  @ApiQuery({ name: 'kind', required: false, enum: JOB_KINDS })
+  @ApiQuery({ name: 'engine', required: false, enum: ENGINES })
+  @ApiQuery({ name: 'created_after', required: false, description: 'From this time on, with its zone.' })
+  @ApiQuery({ name: 'created_before', required: false, description: '… and before this one.' })
   @ApiResponse({ status: 200, description: 'A page.', schema: refTo('JobList') })
-  async list(@Req() { clientId }: FastifyRequest, @Query() query: unknown): Promise<{ jobs: JobView[] }> {
-    const { limit, before } = validated(JobListQuery, query);
-    const jobs = await this.jobs.list(clientId, limit, before ?? null);
-    return { jobs: jobs.map((job) => this.views.job(job)) };
+  async list(@Req() { clientId }: FastifyRequest, @Query() query: unknown): Promise<JobListView> {
+    const wanted = validated(JobListQuery, query);
+    const jobs = await this.jobs.list(clientId, wanted);
+    const next = jobs.length === wanted.limit ? (jobs.at(-1)?.id ?? null) : null;
+    return { jobs: jobs.map((job) => this.views.job(job)), next };
   }
 
   @Get(':id')

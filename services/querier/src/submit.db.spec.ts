@@ -292,6 +292,54 @@ describe('a job', () => {
     expect(second.body.jobs[0].id).toBe(ids[2]);
     expect(await call('GET', '/v1/jobs?limit=1000')).toMatchObject({ status: 422 });
   });
+
+  it('is found by what it is and when it came, page by page, by its owner alone', async () => {
+    const mine = (await Promise.all([submit(training()), submit(training())])).map(
+      ({ body }) => body as { id: string },
+    );
+    await submit(training(), { authorization: `Key ${otherKey}` });
+    await call('POST', `/v1/jobs/${mine[0]!.id}/cancel`);
+    const all: { id: string; state: string; kind: string; engine: string; created_at: string }[] = [];
+    for (let next: string | null = ''; next !== null;) {
+      const { body } = await call('GET', `/v1/jobs?limit=3${next && `&before=${next}`}`);
+      all.push(...body.jobs);
+      next = body.next;
+    }
+    const count =
+      'SELECT count(*)::int AS jobs FROM studio.jobs WHERE client_id = (SELECT client_id FROM studio.jobs WHERE id = $1)';
+    expect(new Set(all.map(({ id }) => id)).size).toBe((await db.query(count, [mine[0]!.id]))[0].jobs);
+
+    const middle = all[1]!.created_at;
+    for (const [query, wanted] of [
+      ['state=cancelled', ({ state }) => state === 'cancelled'],
+      [
+        'kind=lora-training&engine=ref-sep-v1',
+        ({ kind, engine }) => kind === 'lora-training' && engine === 'ref-sep-v1',
+      ],
+      ['kind=lora-inference', ({ kind }) => kind === 'lora-inference'],
+      ['engine=flux', ({ engine }) => engine === 'flux'],
+      [`created_after=${middle}`, ({ created_at }) => created_at >= middle],
+      [`created_before=${middle}`, ({ created_at }) => created_at < middle],
+    ] as [string, (job: (typeof all)[number]) => boolean][]) {
+      const { body } = await call('GET', `/v1/jobs?limit=100&${query}`);
+      const ids = (jobs: { id: string }[]) => jobs.map(({ id }) => id);
+      // The database's times are finer than those shown, so that a job of that very millisecond may be on either side.
+      const told = ids((body.jobs as typeof all).filter(({ created_at }) => created_at !== middle));
+      expect({ query, ids: told }).toEqual({
+        query,
+        ids: ids(all.filter(wanted).filter(({ created_at }) => created_at !== middle)),
+      });
+    }
+    for (const wrong of [
+      'state=done',
+      'kind=video',
+      'created_after=yesterday',
+      'created_before=2026-01-01T00:00:00',
+      'miner=x',
+    ]) {
+      expect({ wrong, status: (await call('GET', `/v1/jobs?${wrong}`)).status }).toEqual({ wrong, status: 422 });
+    }
+  });
 });
 
 describe('an artifact', () => {

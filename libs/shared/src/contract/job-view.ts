@@ -16,6 +16,13 @@ export interface JobView {
   urls: { status: string; result: string; cancel: string };
 }
 
+/** `GET /v1/jobs`. */
+export interface JobListView {
+  jobs: JobView[];
+  /** To send as `before` for the page that follows; null when this one was not full. */
+  next: string | null;
+}
+
 export interface AttemptView {
   attempt: number;
   hotkey: string;
