@@ -60,16 +60,6 @@ export function serviceSpecs(
 ): ProcessSpec[] {
   const artifacts = { ARTIFACTS_DIR: join(places.dataDir, 'artifacts') };
   const common = { NODE_ENV: 'development', LOG_LEVEL: 'info', HTTP_HOST: '127.0.0.1', NATS_URL: endpoints.nats };
-  const querier = {
-    ...common,
-    ...artifacts,
-    POSTGRES_URL: endpoints.postgres('studio_querier'),
-    PUBLIC_URL: apiUrl(endpoints),
-    REDIS_URL: endpoints.redis,
-    URL_SECRET: secrets.urlSecret,
-    ORCHESTRATOR_SEED: secrets.orchestratorSeed,
-    ALLOW_PRIVATE_EGRESS: 'true',
-  };
   return [
     {
       name: 'registry',
@@ -100,21 +90,35 @@ export function serviceSpecs(
         CANARY_CORPUS: join(places.root, 'photos'),
       },
     },
-    {
-      name: 'querier-api',
-      script: main(places, 'services/querier'),
-      env: {
-        ...querier,
-        ROLE: 'api',
-        HTTP_PORT: String(endpoints.apiPort),
-        ADMIN_PORT: String(endpoints.apiAdminPort),
-        ADMIN_KEY: secrets.adminKey,
-      },
-    },
+    ...querierSpecs(places, endpoints, secrets, { ...common, ...artifacts }),
+  ];
+}
+
+/** Its doors and its workers. */
+function querierSpecs(
+  places: Places,
+  endpoints: Endpoints,
+  secrets: Installation,
+  common: Record<string, string>,
+): ProcessSpec[] {
+  const querier = {
+    ...common,
+    POSTGRES_URL: endpoints.postgres('studio_querier'),
+    PUBLIC_URL: apiUrl(endpoints),
+    REDIS_URL: endpoints.redis,
+    URL_SECRET: secrets.urlSecret,
+    ORCHESTRATOR_SEED: secrets.orchestratorSeed,
+    ALLOW_PRIVATE_EGRESS: 'true',
+  };
+  const script = main(places, 'services/querier');
+  const { apiPort, apiAdminPort, workerPort } = endpoints;
+  const admin = { ADMIN_PORT: String(apiAdminPort), ADMIN_KEY: secrets.adminKey };
+  return [
+    { name: 'querier-api', script, env: { ...querier, ROLE: 'api', HTTP_PORT: String(apiPort), ...admin } },
     {
       name: 'querier-worker',
-      script: main(places, 'services/querier'),
-      env: { ...querier, ROLE: 'worker', HTTP_PORT: String(endpoints.workerPort), WORKER_CONCURRENCY: '32' },
+      script,
+      env: { ...querier, ROLE: 'worker', HTTP_PORT: String(workerPort), WORKER_CONCURRENCY: '32' },
     },
   ];
 }
