@@ -1,4 +1,6 @@
 /** Which program a container runs, and which variables that program reads. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { getMetadataStorage } from 'class-validator';
 import { DatabaseEnv, MigrateEnv } from '@studio/shared/database/env';
 import { loadEnv } from '@studio/shared/platform/env';
@@ -9,6 +11,7 @@ import { commonOptions, runOptions } from '@studio/validator/commands/options';
 import { QuerierEnv, DatabaseEnv as QuerierDatabaseEnv } from '@studio/querier/env';
 import { RegistryEnv } from '@studio/registry/env';
 import { Command } from 'commander';
+import { ROOT } from './render';
 import type { Container } from './resource';
 
 export type Variables = Record<string, string>;
@@ -49,7 +52,7 @@ const validator: Program = {
 /** By the script that is started. */
 const BY_SCRIPT: Record<string, Program> = {
   'services/querier/dist/main.js': ofClass(QuerierEnv),
-  'services/querier/dist/create-key.js': ofClass(QuerierDatabaseEnv),
+  'services/querier/dist/access/main.js': ofClass(QuerierDatabaseEnv),
   'services/auditor/dist/main.js': ofClass(AuditorEnv),
   'services/registry/dist/main.js': ofClass(RegistryEnv),
   'libs/shared/dist/database/main.js wait': ofClass(DatabaseEnv),
@@ -67,12 +70,14 @@ export const BY_IMAGE: Record<string, string> = {
   migrate: 'libs/shared/dist/database/main.js migrate',
 };
 
-/** Undefined for what is not ours: engines and their like. @throws Error for a program of ours that is not in the list. */
+/** Undefined for what is not ours: engines and their like. @throws Error for a program of ours that is not there, or not in the list. */
 export function programOf({ image, command }: Container): Program | undefined {
   const name = /dippy-studio\/([\w-]+)[:@]/.exec(`${image}:`)?.[1];
   if (name === undefined) return undefined;
   const line = command?.join(' ') ?? BY_IMAGE[name] ?? '';
   const script = Object.keys(BY_SCRIPT).find((each) => line.includes(each));
   if (!script) throw new Error(`starts "${line}", of which programs.ts knows nothing: add its variables there`);
+  const source = script.replace('/dist/', '/src/').replace(/\.js.*$/, '.ts');
+  if (!existsSync(join(ROOT, source))) throw new Error(`starts ${script}, but there is no ${source}: correct it`);
   return BY_SCRIPT[script];
 }

@@ -39,6 +39,7 @@ export function clusterSecrets({ ownerUrl, redisUrl }: ExistingEngines): Cluster
       'orchestrator-seed': seed,
       'url-secret': hex(),
     },
+    'querier-api-secrets': { 'admin-key': adminKey },
     'auditor-secrets': { 'postgres-url': urls.auditor, 'admin-key': adminKey },
     'registry-secrets': {
       'postgres-url': urls.registry,
