@@ -15,6 +15,7 @@ const GIVEN_FOLDERS = [
   /^(apps|clients|engines|libs|services|tools)\/[^/]+(\/src)?$/, // a project and its sources
   /^libs\/shared\/src\/[^/]+$/, // the layers
   /^deploy\/[^/]+$/,
+  /^deploy\/k8s\/overlays\/[^/]+$/, // kustomize wants a folder for each
   /^docs\/(decisions|reports)$/,
   /(^|\/)migrations$/,
   /(^|\/)fixtures$/,

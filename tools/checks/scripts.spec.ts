@@ -54,6 +54,8 @@ describe('layout', () => {
   });
 
   it('lets the folders that the layout gives begin with one file', () => {
+    const overlays = ['deploy/k8s/overlays/dev/kustomization.yaml', 'deploy/k8s/overlays/keda/kustomization.yaml'];
+    expect(layoutProblems(overlays)).toEqual([]);
     expect(layoutProblems(['deploy/k8s/README.md', 'docs/decisions/0001-postgres.md', 'e2e/demo.e2e.ts'])).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { dockerfileProblems, lintProblems } from './dockerfile';
-import { overlayNames, parseManifests, renderOverlay } from './render';
+import { overlayNames, parseManifests, renderOverlays } from './render';
 import { problemsOf } from './rules';
 import { schemaRule } from './schema';
 
@@ -11,8 +11,8 @@ async function main([option, file, ...rest]: string[]): Promise<void> {
   if (option === '--file' && file)
     return finish(schema(parseManifests(readFileSync(file, 'utf8'))).map(lineOf('file')));
   const names = [option, file, ...rest].filter((name) => name !== undefined);
-  const lines = (names.length > 0 ? names : overlayNames()).flatMap((name) => {
-    const resources = renderOverlay(name);
+  const rendered = await renderOverlays(names.length > 0 ? names : overlayNames());
+  const lines = [...rendered].flatMap(([name, resources]) => {
     return [...schema(resources.filter(isNew)), ...problemsOf(resources, name)].map(lineOf(name));
   });
   finish([...lines, ...dockerfileProblems(), ...lintProblems()]);

