@@ -3,7 +3,7 @@ import { taskKind } from '@studio/shared/domain/task-kinds';
 import type { InferenceInput } from '@studio/shared/domain/job';
 import { dockerfileProblems } from './dockerfile';
 import { overlayNames, renderOverlays } from './render';
-import { titleOf, type Container, type PodSpec, type Resource } from './resource';
+import { allContainers, titleOf, workloadsOf, type Container, type PodSpec, type Resource } from './resource';
 import { problemsOf } from './rules';
 import { LONGEST_INFERENCE_S, WORKER_GRACE_S } from './scaling';
 
@@ -14,6 +14,26 @@ function linesOf(overlay: string, change: (system: System) => void): string[] {
   const resources = structuredClone(rendered.get(overlay) ?? []);
   change(new System(resources));
   return problemsOf(resources, overlay).map(({ resource, field, message }) => `${resource}: ${field}: ${message}`);
+}
+
+type Some<T> = [T, ...T[]];
+
+/** What is broken below, of whatever kind it is. */
+interface Fields {
+  template: { metadata: { labels: Record<string, string> }; spec: PodSpec };
+  replicas?: number;
+  ttlSecondsAfterFinished?: number;
+  selector: object;
+  ports: Some<{ targetPort: string }>;
+  maxUnavailable: number;
+  tls: Some<{ hosts: string[] }>;
+  scaleTargetRef: { name: string };
+  maxReplicas: number;
+  advanced: { horizontalPodAutoscalerConfig: { behavior: { scaleDown: { policies: Some<{ value: number }> } } } };
+  triggers: Some<{ metadata: { query: string; targetQueryValue: string } }>;
+  podSelector: { matchLabels?: object; matchExpressions?: Some<{ values: string[] }> };
+  ingress: Some<{ ports?: Some<{ port: number }> }>;
+  egress: Some<{ to: Some<{ ipBlock: { cidr: string; except: string[] } }> }>;
 }
 
 class System {
@@ -30,11 +50,11 @@ class System {
     return this.resources.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name.startsWith(name))!.data!;
   }
 
-  spec<T = Record<string, any>>(title: string): T {
-    return this.get(title).spec as T;
+  spec(title: string): Fields {
+    return this.get(title).spec as unknown as Fields;
   }
 
-  template(title: string): { metadata: { labels: Record<string, string> }; spec: PodSpec } {
+  template(title: string): Fields['template'] {
     return this.spec(title).template;
   }
 
@@ -156,9 +176,7 @@ describe('a pod', () => {
     const pin = (s: System): void =>
       s.resources
         .filter(({ spec }) => spec?.template)
-        .flatMap((resource) => Object.values((resource.spec as any).template.spec) as Container[][])
-        .filter((list) => Array.isArray(list))
-        .flat()
+        .flatMap((resource) => allContainers(workloadsOf([resource])[0]!))
         .filter(({ image }) => image?.includes('dippy-studio/'))
         .forEach((container) => (container.image = container.image.replace(/:.*/, digest)));
     expect(linesOf('dev', pin)).toEqual([]);
@@ -326,13 +344,13 @@ describe('the network', () => {
     [
       'an edge too many',
       'dev',
-      (s) => s.spec('NetworkPolicy/to-redis').podSelector.matchExpressions[0].values.push('auditor'),
+      (s) => s.spec('NetworkPolicy/to-redis').podSelector.matchExpressions![0].values.push('auditor'),
       'allows auditor → redis:6379',
     ],
     [
       'a port too many',
       'dev',
-      (s) => s.spec('NetworkPolicy/redis').ingress[0].ports.push({ port: 22 }),
+      (s) => s.spec('NetworkPolicy/redis').ingress[0].ports!.push({ port: 22 }),
       'allows querier-api → redis:22',
     ],
     ['everybody let in', 'dev', (s) => (s.spec('NetworkPolicy/nats').ingress = [{}]), 'allows everybody → nats:any'],

@@ -13,9 +13,10 @@ const HAND_BACK_S = 15;
 
 /** The longest that an inference may take, over all engines and the largest request: what a worker that ends still waits for. */
 export const LONGEST_INFERENCE_S = Math.max(
-  ...TASK_KINDS.filter(({ kind }) => kind === 'lora-inference').map(({ timeoutMs, limits }) => {
-    const largest = { numImages: limits.numImages[1], width: limits.side[1], height: limits.side[1] };
-    return timeoutMs(largest as InferenceInput) / 1_000;
+  ...TASK_KINDS.filter(({ kind }) => kind === 'lora-inference').map((task) => {
+    const { numImages, side } = task.limits;
+    const largest = { numImages: numImages[1], width: side[1], height: side[1] };
+    return task.timeoutMs(largest as InferenceInput) / 1_000;
   }),
 );
 
