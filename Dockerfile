@@ -28,8 +28,11 @@ RUN npm run build \
 FROM ${NODE_IMAGE} AS runtime
 ENV NODE_ENV=production
 WORKDIR /app
-# Where volumes are mounted: a new one takes over the owner. A number, because Kubernetes cannot tell that a name is not root.
-RUN install -d -o 10001 -g 10001 /data /out /secrets /var/lib/studio/artifacts
+# Its name is for programs that ask who they are; USER has its number, because Kubernetes cannot tell that a name is not root.
+# The folders are where volumes are mounted: a new one takes over the owner.
+RUN groupadd --gid 10001 studio \
+ && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin studio \
+ && install -d -o 10001 -g 10001 /data /out /secrets /var/lib/studio/artifacts
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/libs/shared/package.json libs/shared/

@@ -122,7 +122,16 @@ function uuid(text: string): string {
 }
 
 function operator(): Actor {
-  return { who: userInfo().username, origin: hostname() };
+  return { who: userName(), origin: hostname() };
+}
+
+/** In a container the user may be a number that no file names: Node throws then. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid ${process.getuid?.() ?? 'unknown'}`;
+  }
 }
 
 function keyLine({
