@@ -46,6 +46,9 @@ import { ReceiptStore } from './receipt.store';
 import { Receipts } from './receipts';
 import { PolicyStore } from './policy.store';
 import { ProgressStore } from './progress.store';
+import { GarbageStore } from './retention/garbage.store';
+import { JobArchiveStore } from './retention/job-archive.store';
+import { daysToMs, Retention, retentionSweeper } from './retention/retention';
 import { Reachability } from './reachability';
 import { RemoteFiles } from './remote-files';
 import { ResultIntake } from './result-intake';
@@ -238,11 +241,15 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
   };
 }
 
+/** A request that began while the name still opened its place. */
+const SLOT_MARGIN_S = 3_600;
+
 export type Worker = ReturnType<typeof assembleWorker>;
 
 /** Dispatch, leases, deadlines, round trips. */
 export function assembleWorker(env: QuerierEnv, parts: Parts) {
-  const { db, nats, intake, samples, stalls, stalled, log, jobs, finishedHint, measurements, metrics } = parts;
+  const { db, nats, artifacts, intake, samples, stalls, stalled, log, jobs, finishedHint, measurements, metrics } =
+    parts;
   const { directory, atMinerNews, dialectOf, turns, holds, hedges, policies } = parts;
   const door = new DoorWatch(env.PUBLIC_URL, { log });
   const dispatcher = new Dispatcher(
@@ -265,6 +272,13 @@ export function assembleWorker(env: QuerierEnv, parts: Parts) {
   );
   atMinerNews.push(() => dispatcher.hint());
   const deadlines = deadlineSweeper(jobs, finishedHint, log);
+  const retention = retentionSweeper(
+    new Retention(new JobArchiveStore(db), new GarbageStore(db), artifacts, {
+      keepMs: daysToMs(env.RETENTION_DAYS),
+      slotSeconds: env.URL_TTL_SECONDS + SLOT_MARGIN_S,
+    }),
+    log,
+  );
   const probe = new RttProbe(directory, measurements, egressRules(env), log, samples);
   return {
     dispatcher,
@@ -272,12 +286,20 @@ export function assembleWorker(env: QuerierEnv, parts: Parts) {
       parts.start();
       dispatcher.start(nats);
       deadlines.start();
+      retention.start();
       probe.start();
       door.start();
       holds.start();
     },
     stop: async () => {
-      await Promise.all([dispatcher.stop(), deadlines.stop(), probe.stop(), door.stop(), holds.stop()]);
+      await Promise.all([
+        dispatcher.stop(),
+        deadlines.stop(),
+        retention.stop(),
+        probe.stop(),
+        door.stop(),
+        holds.stop(),
+      ]);
     },
   };
 }

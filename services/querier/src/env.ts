@@ -106,6 +106,14 @@ export class QuerierEnv extends ArtifactsEnv {
   @IntegerVar({ min: 0, max: 600_000, example: 8_000 })
   WORKER_GRACE_MS = 8_000;
 
+  /**
+   * Jobs that finished longer ago are moved to archives, and files that no job has named for as long are removed. Unset:
+   * everything is kept. More than the longest life of a link (URL_TTL_SECONDS).
+   */
+  @OptionalVar()
+  @IntegerVar({ min: 8, max: 36_500, example: 90 })
+  RETENTION_DAYS?: number;
+
   @OptionalVar()
   @TextVar({ what: 'a name shown in jobs.worker', example: 'worker-1' })
   WORKER_NAME?: string;

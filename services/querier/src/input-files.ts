@@ -1,7 +1,7 @@
 /** The files behind `image_url` and `lora_url`: they come with the request, were uploaded, or are fetched where they are. */
 import { ARTIFACT_SCHEME } from '@studio/shared/contract/submit-job';
 import { isStudioError } from '@studio/shared/domain/errors';
-import type { Engine, ImageRef, LoraRef } from '@studio/shared/domain/job';
+import type { Engine, ImageRef, JobInput, LoraRef } from '@studio/shared/domain/job';
 import type { ArtifactStore } from '@studio/shared/platform/artifacts';
 import type { ArtifactRows } from './artifact.store';
 import type { ArtifactUrls } from './artifact-urls';
@@ -42,7 +42,7 @@ export class ClientFiles implements InputFiles {
   }
 
   async storedLora(sha256: string, engine: Engine, path: string): Promise<LoraRef> {
-    const row = await this.rows.find(sha256);
+    const row = await this.rows.use(sha256);
     if (!row) throw fieldError('NOT_FOUND', path, 'no such file is stored any more: upload it again');
     const { facts, ...ref } = row;
     if (facts.engine !== engine || typeof facts.rank !== 'number' || typeof facts.tensorHash !== 'string') {
@@ -50,6 +50,10 @@ export class ClientFiles implements InputFiles {
       throw fieldError('LORA_UNREADABLE', path, `the file is ${is}: send one that was trained on ${engine}`);
     }
     return { ...ref, rank: facts.rank, tensorHash: facts.tensorHash };
+  }
+
+  async keep(input: JobInput): Promise<void> {
+    await this.rows.use('image' in input ? input.image.sha256 : input.lora.sha256);
   }
 
   private async bytesOf(url: string, path: string): Promise<Buffer> {
@@ -83,6 +87,7 @@ export class ClientFiles implements InputFiles {
 export function houseFiles(files: InputFiles): InputFiles {
   return {
     image: (url, resolution, path) => files.image(url, resolution, path),
+    keep: (input) => files.keep(input),
     storedLora: (sha256, engine, path) => files.storedLora(sha256, engine, path),
     lora: (url, engine, path) =>
       url.startsWith(ARTIFACT_SCHEME)

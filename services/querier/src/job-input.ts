@@ -27,6 +27,8 @@ export interface InputFiles {
   lora(url: string, engine: Engine, path: string): Promise<LoraRef>;
   /** The same for a LoRA that is named by its SHA-256. @throws StudioError LORA_UNREADABLE, NOT_FOUND naming `path` */
   storedLora(sha256: string, engine: Engine, path: string): Promise<LoraRef>;
+  /** The file of an input that is asked for again is in use again. */
+  keep(input: JobInput): Promise<void>;
 }
 
 /** A request whose every field is known to be right; only its files are still to be looked at. */

@@ -179,9 +179,13 @@ export class JobStore {
     throw new StudioError('IDEMPOTENCY_MISMATCH', message);
   }
 
-  /** Undefined for a job of another client, exactly as for none. */
+  /**
+   * Undefined for a job of another client, exactly as for none.
+   * @throws StudioError JOB_ARCHIVED
+   */
   async find(clientId: string, id: string): Promise<StoredJob | undefined> {
     const found = await this.finds.add(id.toLowerCase());
+    if (!found) await this.refuseArchived(clientId, id);
     if (found?.clientId !== clientId) return undefined;
     const { clientId: _owner, ...job } = found;
     return this.placed(job);
@@ -270,6 +274,17 @@ export class JobStore {
 
   drain(): Promise<void> {
     return this.submits.drain();
+  }
+
+  private async refuseArchived(clientId: string, id: string): Promise<void> {
+    const [archived] = await this.db.query<{ sha256: string }[]>(
+      `SELECT f.sha256 FROM studio.archived_jobs j JOIN studio.job_archives f ON f.id = j.archive
+        WHERE j.id = $1 AND j.client_id = $2`,
+      [id, clientId],
+    );
+    if (!archived) return;
+    const message = `the job and its files were removed after the time that this service keeps them; whoever runs it finds its record in archive ${archived.sha256}`;
+    throw new StudioError('JOB_ARCHIVED', message);
   }
 
   private async placed(job: Unplaced): Promise<StoredJob> {

@@ -5,7 +5,7 @@ import type { ArtifactRef, Engine, JobInput, JobKind, JobResult, AttemptState } 
 import type { NetworkPath } from '@studio/shared/domain/latency';
 import { Batcher } from '@studio/shared/platform/batcher';
 import type { DataSource } from 'typeorm';
-import { isRowFault, statesFor } from './sql';
+import { isRowFault, OR_RENEW, statesFor } from './sql';
 
 /** A row of `artifacts`. `facts`: what the checks found out (ImageRef or LoraRef without the reference's own fields). */
 export interface ArtifactRow extends ArtifactRef {
@@ -180,7 +180,7 @@ export class ResultStore {
          INSERT INTO studio.artifacts (sha256, bytes, content_type, facts)
          SELECT f."sha256", f."bytes", f."contentType", f."facts"
            FROM jsonb_to_recordset($2::jsonb) AS f("sha256" text, "bytes" bigint, "contentType" text, "facts" jsonb)
-         ON CONFLICT DO NOTHING),
+         ${OR_RENEW}),
        held AS MATERIALIZED (
          SELECT j.id, j.attempt_no AS attempts, j.timeout_ms FROM studio.jobs j JOIN given g ON g."jobId" = j.id
           WHERE j.state IN (${statesFor('succeed')}) ORDER BY j.id FOR UPDATE OF j),

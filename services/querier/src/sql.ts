@@ -28,3 +28,10 @@ export function isRowFault(error: unknown): boolean {
   const { code } = error as { code?: unknown };
   return typeof code === 'string' && /^2[23]/.test(code);
 }
+
+/** A use is noted once in so long: finer would be a write for each job. What removes unused files allows for it. */
+export const USE_NOTED_MS = 3_600_000;
+
+/** Of an insert into `artifacts`: what is there already was used just now. */
+export const OR_RENEW = `ON CONFLICT (sha256) DO UPDATE SET used_at = studio.now()
+         WHERE artifacts.used_at < studio.now() - interval '${USE_NOTED_MS} ms'`;

@@ -121,7 +121,7 @@ function storedPlan(kind: JobKind, engine: Engine, input: JobInput): JobPlan {
     deadlineS: null,
     startDeadlineS: null,
     webhookUrl: undefined,
-    resolve: async () => input,
+    resolve: (files) => files.keep(input).then(() => input),
   };
 }
 

@@ -42,7 +42,7 @@ export const PAGE = `
   SELECT d.job_id, d.hotkey, d.kind, d.engine, d.attempt_no AS attempt, d.points, d.latency_us::float8 AS latency_us,
          d.policy_version, d.q, d.u, d.record, d.drawn, audit.why AS audited, audit.outcome,
          CASE WHEN d.q IS NULL THEN (
-           SELECT target.job_id FROM studio.jobs j
+           SELECT target.job_id FROM studio.job_facts j
              JOIN studio.audit_replays r ON r.request_key = j.idempotency_key::uuid
              JOIN studio.audits target ON target.id = r.audit_id
             WHERE j.id = d.job_id) END AS replay_of,

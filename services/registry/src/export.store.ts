@@ -117,7 +117,7 @@ export class ExportStore {
   /** T_max of each job. */
   async timeouts(jobIds: readonly string[]): Promise<Map<string, number>> {
     const rows = await this.db.query<{ id: string; timeout_ms: number }[]>(
-      'SELECT id, timeout_ms FROM studio.jobs WHERE id = ANY($1::uuid[])',
+      'SELECT id, timeout_ms FROM studio.job_facts WHERE id = ANY($1::uuid[])',
       [jobIds],
     );
     return new Map(rows.map((row) => [row.id, row.timeout_ms]));

@@ -7,6 +7,7 @@ import { Exports1795700000003 } from './migrations/0003-exports';
 import { UploadSlots1795800000004 } from './migrations/0004-upload-slots';
 import { Webhooks1795900000005 } from './migrations/0005-webhooks';
 import { ClientKeys1795900000006 } from './migrations/0006-client-keys';
+import { Retention1796500000008 } from './migrations/0008-retention';
 import { Waiting1796400000009 } from './migrations/0009-waiting';
 
 /** The one migration history, oldest first. */
@@ -18,6 +19,7 @@ export const MIGRATIONS = [
   Webhooks1795900000005,
   ClientKeys1795900000006,
   Waiting1796400000009,
+  Retention1796500000008,
 ];
 
 export interface DataSourceOptions {

@@ -16,6 +16,9 @@ export const EPOCH_CLOSE_LOCK = 7_301_006;
 /** Likewise, by the one that plans canaries. */
 export const CANARY_PLAN_LOCK = 7_301_008;
 
+/** Held by the one worker that archives jobs and removes what nothing names. */
+export const RETENTION_LOCK = 7_301_010;
+
 /** Held by the one registry replica that stores what it read of the metagraph. */
 export const METAGRAPH_LOCK = 7_301_007;
 

@@ -17,6 +17,7 @@ export const ERRORS = {
   TOO_MANY_REQUESTS: { status: 429, title: 'Asked more often than is allowed' },
   URL_EXPIRED: { status: 403, title: 'The signed URL is wrong or has expired' },
   NOT_FOUND: { status: 404, title: 'No such thing, or not yours' },
+  JOB_ARCHIVED: { status: 410, title: 'The job is so old that only its archived record is kept' },
   NOT_FINISHED: { status: 409, title: 'The job, or the epoch, is not finished' },
   ALREADY_FINISHED: { status: 409, title: 'The job is already finished' },
   IDEMPOTENCY_MISMATCH: { status: 422, title: 'The Idempotency-Key was used with a different body' },
