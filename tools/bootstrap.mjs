@@ -35,6 +35,7 @@ const COMMANDS = {
   calibrate: { build: true, module: 'services/auditor/dist/calibrate/main.js' },
   test: { build: false, script: 'node_modules/.bin/jest' },
   check: { build: false, script: 'tools/checks/run.mjs' },
+  'drill:restore': { build: false, script: 'tools/drill-restore.mjs' },
 };
 
 /** What package.json's `engines` states, which npm only warns about. */
