@@ -186,7 +186,7 @@ const BROKEN = `
     const client = await new ClientKeyStore(source).create('drill');
     await source.destroy();
     const { jobId, bytes } = await someFile(client);
-    const before = await sayings(epochs.registry.url, ground.owner as never);
+    const before = await sayings(epochs.registry.url, ground.owner);
     const lastSeq = Number(
       (await ground.owner.query<{ seq: string }>('SELECT last_seq AS seq FROM studio.score_counter')).rows[0]?.seq,
     );

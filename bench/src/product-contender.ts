@@ -126,7 +126,14 @@ export async function engine(product: Product, fleet: MinerFleet): Promise<Conte
 }
 
 function newJob(clientId: string, input: InferenceInput): NewJob {
-  const job = { kind: 'lora-inference', engine: 'ref-sep-v1', input, routing: {}, private: false, webhook: null } as const;
+  const job = {
+    kind: 'lora-inference',
+    engine: 'ref-sep-v1',
+    input,
+    routing: {},
+    private: false,
+    webhook: null,
+  } as const;
   const requestHash = createHash('sha256').update(JSON.stringify(job)).digest('hex');
   const timeoutMs = taskKind(job.kind, job.engine).timeoutMs(input);
   const waits = { deadlineS: null, startDeadlineS: null, presentation: null };

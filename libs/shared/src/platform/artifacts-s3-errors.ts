@@ -1,6 +1,5 @@
 /** What an answer of an S3 server means for us, and what to do about it. */
 import { StudioError } from '../domain/errors';
-import type { S3Options } from './artifacts-s3';
 
 interface S3Failure {
   name?: string;
@@ -20,7 +19,11 @@ export function asStoreDown(error: unknown): never {
   throw new StudioError('DEPENDENCY_DOWN', message, [], { cause: error });
 }
 
-export function s3Remedy(error: unknown, { endpoint, region, bucket }: S3Options): string {
+/** @param place what the variables say. */
+export function s3Remedy(
+  error: unknown,
+  { endpoint, region, bucket }: Record<'endpoint' | 'region' | 'bucket', string>,
+): string {
   const { name = '', code, message = '', $metadata } = error as S3Failure;
   const where = `bucket "${bucket}" at ${endpoint}`;
   switch (name) {

@@ -170,7 +170,7 @@ describe('three hundred clients at once', () => {
         mode: n % 2 === 0 ? 'polling' : 'streaming',
         onQueueUpdate: ({ status }: { status: string }) => void (statuses.at(-1) === status || statuses.push(status)),
       } as never);
-      return { n, requestId, data: data as Json };
+      return { n, requestId, data: data };
     });
     await until(() => Promise.resolve([...seen.values()].every((statuses) => statuses.length > 0)));
     const allFollowMs = performance.now() - begunMs;

@@ -21,7 +21,17 @@ jest.setTimeout(90_000);
 const DAY_MS = 24 * 3_600_000;
 const KEEP_DAYS = 10;
 const CLIENT = randomUUID();
-const TABLES = ['attempts', 'jobs', 'archived_jobs', 'job_archives', 'artifacts', 'upload_slots', 'verdicts', 'audits'];
+const TABLES = [
+  'attempts',
+  'webhooks',
+  'jobs',
+  'archived_jobs',
+  'job_archives',
+  'artifacts',
+  'upload_slots',
+  'verdicts',
+  'audits',
+];
 const hashOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 let database: TestDatabase;
@@ -240,6 +250,22 @@ describe('old jobs', () => {
     await owner.query('TRUNCATE studio.corrections, studio.adapters');
   });
 
+  it('stay while their webhook is tried, and take it with them afterwards', async () => {
+    const job = await finishedJob();
+    await db.query(
+      `INSERT INTO studio.webhooks (job_id, client_id, url, form, state, next_at)
+       VALUES ($1, $2, 'https://client.example/', 'v1', 'pending', studio.now())`,
+      [job.id, CLIENT],
+    );
+    await advance(KEEP_DAYS + 2, 4);
+    await sweep();
+    expect(await isThere(job.id)).toBe(true);
+    await db.query(`UPDATE studio.webhooks SET state = 'dead', next_at = NULL, ended_at = studio.now()`);
+    await sweep();
+    expect(await isThere(job.id)).toBe(false);
+    expect(await db.query('SELECT 1 FROM studio.webhooks')).toEqual([]);
+  });
+
   it('are all still there when the process ends before they are deleted, and go to the same file then', async () => {
     const job = await finishedJob();
     await advance(KEEP_DAYS + 1, 3);
@@ -263,7 +289,7 @@ describe('old jobs', () => {
     await new GarbageStore(db).alone(async () => {
       const other = await createDataSource({ url: database.urls.querier, name: 'other', poolSize: 2 }).initialize();
       const taken = new JobArchiveStore(other).archive({ keepMs: 0, after: randomUUID(), limit: 1 }, () =>
-        Promise.reject(),
+        Promise.reject(new Error('two at a time')),
       );
       expect(await taken).toBeUndefined();
       await other.destroy();
