@@ -83,7 +83,13 @@ describe('the document of the API', () => {
     await held('GET', '/v1/jobs/{id}/result', `/v1/jobs/${id}/result`);
     await held('GET', '/v1/jobs/{id}/receipt', `/v1/jobs/${id}/receipt`);
     await held('GET', '/v1/jobs/{id}/receipt', '/v1/jobs/none/receipt');
-    await held('GET', '/v1/jobs', '/v1/jobs');
+    const quote = await held('POST', '/v1/jobs', '/v1/jobs?dry_run=true', {
+      kind: 'lora-inference',
+      engine: 'ref-sep-v1',
+      input,
+    });
+    expect(quote).toMatchObject({ miners: 1, slots: 4, queued: 0, timeout_seconds: 10 });
+    expect((await held('GET', '/v1/jobs', '/v1/jobs')).jobs).toHaveLength(1);
     expect((await held('POST', '/v1/jobs/{id}/cancel', `/v1/jobs/${id}/cancel`)).error.code).toBe('ALREADY_FINISHED');
     expect((await held('POST', '/v1/jobs', '/v1/jobs', {})).error.fields).toHaveLength(3);
     await held('GET', '/v1/jobs/{id}', '/v1/jobs/none');

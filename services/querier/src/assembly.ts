@@ -33,6 +33,7 @@ import { Adoptions } from './fal/adoptions';
 import { FalFiles } from './fal/fal-files';
 import { FalJobs } from './fal/fal-jobs';
 import { UploadSlotStore } from './fal/upload-slot.store';
+import { Estimates } from './estimates';
 import { FinishedWatch } from './finished-watch';
 import { Hedges } from './hedges';
 import { ClientFiles } from './input-files';
@@ -187,7 +188,8 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
   const { db, nats, redis, jobs, urls, artifacts, checks, rows, results, intake, finishedHint, stalled, log } = parts;
   const { directory, dialectOf, turns, hedges, egress } = parts;
   const { keys, access, receipts } = assembleAccess(env, parts);
-  const views = new JobViews(env.PUBLIC_URL, urls);
+  const estimates = new Estimates(directory, hedges);
+  const views = new JobViews(env.PUBLIC_URL, urls, estimates);
   const finished = new FinishedWatch(jobs, log);
   const afterRefusal = (target: CallbackTarget): void => {
     const { kind, engine, timeoutMs, sinceSentUs } = target;
@@ -197,7 +199,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
   const cancellations = new Cancellations({ jobs, directory, dialectOf, turns, onFinished: finishedHint });
   const uploads = new Uploads(artifacts, rows, checks, views);
   const files = new ClientFiles(artifacts, rows, urls, checks, uploads, new RemoteFiles(egress));
-  const submissions = new Submissions(jobs, directory, files, dialectOf, egress);
+  const submissions = new Submissions(jobs, directory, files, dialectOf, estimates, egress);
   const falFiles = new FalFiles(new UploadSlotStore(db, env.URL_TTL_SECONDS), uploads, urls, artifacts, env.PUBLIC_URL);
   const falJobs = new FalJobs({
     submissions,
@@ -208,6 +210,7 @@ export function assembleApi(env: QuerierEnv, parts: Parts) {
     files: falFiles,
     store: artifacts,
     adoptions: new Adoptions(redis),
+    estimates,
     publicUrl: env.PUBLIC_URL,
   });
   const webhooks = assembleWebhooks(env, { ...parts, views, falJobs });

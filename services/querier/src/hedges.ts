@@ -51,6 +51,11 @@ export class Hedges {
     return isSlow(timeoutMs, rawMs, this.latest.get(key(kind, engine)), this.policy);
   }
 
+  /** The latest results of a kind, and how many are enough to go by. */
+  usual(kind: JobKind, engine: Engine): { latest: LatestResultsRow | undefined; minSamples: number } {
+    return { latest: this.latest.get(key(kind, engine)), minSamples: this.policy.hedgeMinSamples };
+  }
+
   /** One more job was started. */
   earn(): void {
     this.saved = earnHedge(this.saved, this.policy);

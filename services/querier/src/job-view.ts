@@ -13,6 +13,7 @@ import type {
 } from '@studio/shared/domain/job';
 import { isTerminal } from '@studio/shared/domain/job-state';
 import type { ArtifactUrls } from './artifact-urls';
+import type { Estimates } from './estimates';
 import type { StoredAttempt, StoredJob } from './job.store';
 
 export class JobViews {
@@ -21,6 +22,7 @@ export class JobViews {
   constructor(
     publicUrl: string,
     private readonly urls: ArtifactUrls,
+    private readonly estimates: Pick<Estimates, 'ofJob'>,
   ) {
     this.jobsUrl = `${publicUrl.replace(/\/+$/, '')}/v1/jobs`;
   }
@@ -36,6 +38,7 @@ export class JobViews {
       deadline_at: job.deadlineAt.toISOString(),
       finished_at: job.finishedAt?.toISOString() ?? null,
       queue_position: job.queuePosition,
+      eta: this.estimates.ofJob(job),
       failure: job.failure,
       attempts: job.attempts.map(attemptView),
       urls: { status, result: `${status}/result`, cancel: `${status}/cancel` },
@@ -89,6 +92,8 @@ function attemptView(attempt: StoredAttempt): AttemptView {
   return {
     attempt: attempt.attemptNo,
     hotkey: attempt.hotkey,
+    operator: attempt.operator,
+    dialect: attempt.dialect,
     state: attempt.state,
     blame: attempt.blame,
     reason: attempt.reason,

@@ -13,6 +13,7 @@ import type {
   Presentation,
   RoutingRule,
 } from '@studio/shared/domain/job';
+import type { MinerDialect } from '@studio/shared/contract/miners';
 import { StudioError, type ErrorCode } from '@studio/shared/domain/errors';
 import { DEADLINE_TIMEOUTS } from '@studio/shared/domain/task-kinds';
 import { Batcher } from '@studio/shared/platform/batcher';
@@ -47,6 +48,8 @@ export interface NewJob {
 export interface StoredAttempt {
   attemptNo: number;
   hotkey: string;
+  operator: string;
+  dialect: MinerDialect;
   state: AttemptState;
   blame: Blame;
   reason: string | null;
@@ -105,7 +108,8 @@ const FIND_BATCH = 100;
 
 const ATTEMPTS = `(
   SELECT coalesce(jsonb_agg(jsonb_build_object(
-           'attemptNo', a.attempt_no, 'hotkey', a.hotkey, 'state', a.state, 'blame', a.blame, 'reason', a.reason,
+           'attemptNo', a.attempt_no, 'hotkey', a.hotkey, 'operator', a.operator,
+           'dialect', a.dialect, 'state', a.state, 'blame', a.blame, 'reason', a.reason,
            'hedge', a.hedge, 'sentAt', a.sent_at, 'finishedAt', a.finished_at,
            'rawUs', a.raw_us, 'creditUs', a.credit_us, 'netUs', a.net_us,
            'progress', a.progress) ORDER BY a.attempt_no), '[]')

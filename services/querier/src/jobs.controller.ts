@@ -1,4 +1,4 @@
-import { Controller, Get, HttpCode, Param, Post, Query, Req } from '@nestjs/common';
+import { Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import {
   ApiBody,
   ApiHeader,
@@ -9,13 +9,13 @@ import {
   ApiSecurity,
   ApiTags,
 } from '@nestjs/swagger';
-import { JobListQuery, JobQuery, MAX_WAIT_SECONDS } from '@studio/shared/contract/job-queries';
-import type { JobListView, JobView, ResultView } from '@studio/shared/contract/job-view';
+import { JobListQuery, JobQuery, MAX_WAIT_SECONDS, SubmitQuery } from '@studio/shared/contract/job-queries';
+import type { JobListView, JobView, ResultView, QuoteView } from '@studio/shared/contract/job-view';
 import { validated } from '@studio/shared/contract/validated';
 import { StudioError } from '@studio/shared/domain/errors';
 import { isTerminal, JOB_STATES } from '@studio/shared/domain/job-state';
 import { ENGINES, JOB_KINDS } from '@studio/shared/domain/task-kinds';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { validate as isUuid } from 'uuid';
 import { refTo } from './api-schemas';
 import { Cancellations } from './cancellations';
@@ -50,8 +50,23 @@ export class JobsController {
   @ApiOperation({ summary: 'Submit a job. It is stored durably before the reply.' })
   @ApiHeader({ name: 'Idempotency-Key', required: false, description: 'The same key and body give the same job.' })
   @ApiBody({ schema: refTo('SubmitJobBody'), description: SUBMIT_DESCRIPTION })
+  @ApiQuery({ name: 'dry_run', required: false, schema: { type: 'string', enum: ['true', 'false'] } })
   @ApiResponse({ status: 202, description: 'Stored.', schema: refTo('Job') })
-  async submit(@Req() request: FastifyRequest): Promise<JobView> {
+  @ApiResponse({
+    status: 200,
+    description: 'With dry_run: what would become of it. No job is stored.',
+    schema: refTo('Quote'),
+  })
+  async submit(
+    @Req() request: FastifyRequest,
+    @Query() query: unknown,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<JobView | QuoteView> {
+    const { dry_run: dryRun } = validated(SubmitQuery, query);
+    if (dryRun === 'true') {
+      void reply.status(200);
+      return this.submissions.quote(request.body);
+    }
     const key = request.headers['idempotency-key'];
     const job = await this.submissions.submit(request.clientId, request.body, typeof key === 'string' ? key : null);
     return this.views.job(job);

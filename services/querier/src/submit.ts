@@ -1,11 +1,13 @@
 /** A job enters: over HTTP from a client, over NATS from the auditor. Both by the same door. */
+import type { QuoteView } from '@studio/shared/contract/job-view';
 import { HOUSE_CLIENT_ID, type SubmitJobCommand } from '@studio/shared/contract/submit-job';
 import { isStudioError, StudioError } from '@studio/shared/domain/errors';
 import type { Engine, JobInput, JobKind, Presentation, RoutingRule } from '@studio/shared/domain/job';
-import { findTaskKind, type TaskKind } from '@studio/shared/domain/task-kinds';
+import { DEADLINE_TIMEOUTS, findTaskKind, type TaskKind } from '@studio/shared/domain/task-kinds';
 import { canonicalHash } from '@studio/shared/protocol/canonical';
 import { v7 as uuidv7 } from 'uuid';
 import type { DialectOf } from './dialects/dialects';
+import type { Estimates } from './estimates';
 import { houseFiles } from './input-files';
 import { fieldError, planJob, type InputFiles, type JobPlan } from './job-input';
 import type { JobStore, NewJob, StoredJob } from './job.store';
@@ -28,6 +30,7 @@ export class Submissions {
     private readonly directory: MinerDirectory,
     private readonly files: InputFiles,
     private readonly dialectOf: DialectOf,
+    private readonly estimates: Estimates,
     private readonly egress: UrlJudge,
   ) {}
 
@@ -47,6 +50,23 @@ export class Submissions {
       const prepared = await this.prepare(plan, this.files, {});
       return { clientId, idempotencyKey, requestHash, presentation: door.presentation ?? null, webhook, ...prepared };
     });
+  }
+
+  /** What would become of this job now. No job is stored; its photograph is, for a while. @throws StudioError as `submit`. */
+  async quote(body: unknown): Promise<QuoteView> {
+    const { task, input, deadlineS } = await this.prepare(planJob(body), this.files, {});
+    const { kind, engine } = task;
+    const timeoutMs = task.timeoutMs(input);
+    const queued = await this.jobs.countWaiting(kind, engine);
+    return {
+      kind,
+      engine,
+      ...this.estimates.capacity(kind, engine),
+      queued,
+      eta: this.estimates.of(kind, engine, { ahead: queued, timeoutMs, elapsedMs: 0 }),
+      timeout_seconds: timeoutMs / 1_000,
+      deadline_seconds: deadlineS ?? (DEADLINE_TIMEOUTS * timeoutMs) / 1_000,
+    };
   }
 
   /** The auditor's: the stored input of an earlier job, asked for again, or a request in a client's words. */

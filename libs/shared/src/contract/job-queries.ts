@@ -9,6 +9,13 @@ import { ENGINES, JOB_KINDS } from '../domain/task-kinds';
 /** Longest wait of one request: proxies commonly cut idle requests at 60 s. */
 export const MAX_WAIT_SECONDS = 55;
 
+/** `POST /v1/jobs?dry_run=true`: a quote instead of a job. */
+export class SubmitQuery {
+  @IsOptional()
+  @IsIn(['true', 'false'])
+  dry_run?: 'true' | 'false';
+}
+
 /** `GET /v1/jobs/{id}?wait=25`: answers when the job is finished, or after this many seconds. */
 export class JobQuery {
   @IsOptional()

@@ -1,4 +1,5 @@
 /** What clients read: `GET /v1/jobs/{id}` and the reply to a submit. Times are ISO 8601, UTC. */
+import type { MinerDialect } from './miners';
 import type { AttemptState, Blame, Engine, JobFailure, JobKind, JobState } from '../domain/job';
 
 export interface JobView {
@@ -11,6 +12,8 @@ export interface JobView {
   finished_at: string | null;
   /** Jobs that a worker will look at before this one; null once it has left the queue. */
   queue_position: number | null;
+  /** Until the job's end, by the latest jobs of its kind; null once it has ended, and while those are too few. */
+  eta: Eta | null;
   failure: JobFailure | null;
   attempts: AttemptView[];
   urls: { status: string; result: string; cancel: string };
@@ -23,9 +26,32 @@ export interface JobListView {
   next: string | null;
 }
 
+export interface Eta {
+  median_seconds: number;
+  p95_seconds: number;
+}
+
+/** `POST /v1/jobs?dry_run=true`: what would become of this job if it were handed in now. No job is stored. */
+export interface QuoteView {
+  kind: JobKind;
+  engine: Engine;
+  /** Who may do it, and how many at a time. */
+  miners: number;
+  slots: number;
+  /** Jobs of its kind that wait. */
+  queued: number;
+  eta: Eta | null;
+  /** Of one attempt, and of the job. */
+  timeout_seconds: number;
+  deadline_seconds: number;
+}
+
 export interface AttemptView {
   attempt: number;
   hotkey: string;
+  /** Whose miner it is, and how it is spoken to. */
+  operator: string;
+  dialect: MinerDialect;
   state: AttemptState;
   blame: Blame;
   reason: string | null;

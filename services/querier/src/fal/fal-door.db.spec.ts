@@ -153,6 +153,41 @@ describe('the queue', () => {
   });
 });
 
+describe('how long it will take', () => {
+  it('is told once enough is known, of a request that waits and of one that is only thought of', async () => {
+    await known(1);
+    await rig.startWorker();
+    const fal = client();
+    // As many as the policy wants to know.
+    for (let n = 0; n < 20; n += 1) await fal.run(APP, { input: input({ seed: n }) });
+    await rig.clear();
+    await rig.useMiners(1, () => 'hang', 2);
+    const { request_id: requestId } = await fal.queue.submit(APP, { input: input() });
+    const etaOf = async (): Promise<Json> => ((await fal.queue.status(APP, { requestId })) as Json).eta;
+    await until(async () => (await etaOf()) !== undefined);
+    const eta = await etaOf();
+    expect(eta.median_seconds).toBeGreaterThan(0);
+    expect(eta.p95_seconds).toBeGreaterThanOrEqual(eta.median_seconds);
+    const job = {
+      kind: 'lora-inference',
+      engine: 'ref-sep-v1',
+      input: { lora_url: lora, prompt: 'x', width: 64, height: 64 },
+    };
+    const before = await countOf('true');
+    const reply = await fetch(`${rig.api.url}/v1/jobs?dry_run=true`, {
+      method: 'POST',
+      headers: rig.headers,
+      body: JSON.stringify(job),
+    });
+    expect(await reply.json()).toMatchObject({
+      slots: 2,
+      queued: 1,
+      eta: { median_seconds: expect.any(Number) as number },
+    });
+    expect(await countOf('true')).toBe(before);
+  });
+});
+
 describe('three hundred clients at once', () => {
   it('each follow their own request to its end, by polling and by streaming, while nothing moves and when all of it does', async () => {
     let release = (): void => undefined;

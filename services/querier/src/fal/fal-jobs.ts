@@ -3,6 +3,7 @@ import { isTerminal } from '@studio/shared/domain/job-state';
 import type { ArtifactStore } from '@studio/shared/platform/artifacts';
 import { validate as isUuid } from 'uuid';
 import type { Cancellations } from '../cancellations';
+import type { Estimates } from '../estimates';
 import type { FinishedWatch } from '../finished-watch';
 import type { JobStore, StoredJob } from '../job.store';
 import type { JobViews } from '../job-view';
@@ -22,6 +23,7 @@ export interface FalJobParts {
   files: Pick<FalFiles, 'resolve'>;
   store: ArtifactStore;
   adoptions: Adoptions;
+  estimates: Pick<Estimates, 'ofJob'>;
   publicUrl: string;
 }
 
@@ -100,7 +102,7 @@ export class FalJobs {
   }
 
   status(app: FalApp, job: StoredJob, withLogs: boolean): FalStatus {
-    return statusOf(job, urlsOf(this.parts.publicUrl, app, job.id), withLogs);
+    return statusOf(job, urlsOf(this.parts.publicUrl, app, job.id), withLogs, this.parts.estimates.ofJob(job));
   }
 
   /** @throws StudioError NOT_FINISHED, JOB_FAILED, JOB_EXPIRED, JOB_CANCELLED */

@@ -1,4 +1,5 @@
 /** A job as fal's queue tells of it. It knows no failure: a failed request is COMPLETED, and its result is the error. */
+import type { Eta } from '@studio/shared/contract/job-view';
 import type { AttemptProgress, JobInput } from '@studio/shared/domain/job';
 import { isTerminal } from '@studio/shared/domain/job-state';
 import type { StoredAttempt, StoredJob } from '../job.store';
@@ -27,6 +28,8 @@ export interface FalStatus extends FalUrls {
   queue_position?: number;
   /** Not fal's: steps of the attempt that is furthest, where its miner tells them. */
   progress?: { step: number; total: number };
+  /** Not fal's: until the result, by the latest requests of this kind. */
+  eta?: Eta;
   metrics?: { inference_time: number | null };
   error?: string;
   error_type?: string;
@@ -37,10 +40,11 @@ export function urlsOf(publicUrl: string, app: Pick<FalApp, 'id'>, requestId: st
   return { response_url: request, status_url: `${request}/status`, cancel_url: `${request}/cancel` };
 }
 
-export function statusOf(job: StoredJob, urls: FalUrls, withLogs: boolean): FalStatus {
+export function statusOf(job: StoredJob, urls: FalUrls, withLogs: boolean, eta: Eta | null): FalStatus {
   const common = { request_id: job.id, ...urls, logs: withLogs ? logsOf(job) : [] };
-  if (job.state === 'queued') return { status: 'IN_QUEUE', ...common, queue_position: job.queuePosition ?? 0 };
-  if (!isTerminal(job.state)) return { status: 'IN_PROGRESS', ...common, ...progressOf(job) };
+  const wait = eta ? { eta } : {};
+  if (job.state === 'queued') return { status: 'IN_QUEUE', ...common, queue_position: job.queuePosition ?? 0, ...wait };
+  if (!isTerminal(job.state)) return { status: 'IN_PROGRESS', ...common, ...progressOf(job), ...wait };
   const metrics = { inference_time: inferenceSeconds(job) };
   if (job.state === 'succeeded') return { status: 'COMPLETED', ...common, metrics };
   const error = job.failure?.message ?? `the request was ${job.state}`;
