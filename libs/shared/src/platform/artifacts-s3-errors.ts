@@ -19,11 +19,13 @@ export function asStoreDown(error: unknown): never {
   throw new StudioError('DEPENDENCY_DOWN', message, [], { cause: error });
 }
 
-/** @param place what the variables say. */
-export function s3Remedy(
-  error: unknown,
-  { endpoint, region, bucket }: Record<'endpoint' | 'region' | 'bucket', string>,
-): string {
+interface Place {
+  endpoint: string;
+  region: string;
+  bucket: string;
+}
+
+export function s3Remedy(error: unknown, { endpoint, region, bucket }: Place): string {
   const { name = '', code, message = '', $metadata } = error as S3Failure;
   const where = `bucket "${bucket}" at ${endpoint}`;
   switch (name) {

@@ -37,7 +37,7 @@ const REPLAYS_AN_OPEN_CASE = `EXISTS (
 /**
  * What somebody still reads of a job (row `j`), however old it is; $1 is the time up to which jobs go. Successes: not yet filed
  * by the auditor, not final, not looked at by the rules against copies. A training: its LoRA was used since (the rules
- * then ask for its photograph). A webhook that is still being tried. Canaries need nothing of their own: they end with their epoch.
+ * then ask for its photograph). A webhook on its way tells of the result. Canaries need nothing of their own: they end with their epoch.
  */
 const NEEDED = `(
   (j.state = 'succeeded' AND NOT EXISTS (
@@ -45,8 +45,8 @@ const NEEDED = `(
         AND NOT EXISTS (SELECT 1 FROM studio.picture_walk w
                          WHERE d.kind = 'lora-inference' AND (d.taken_at, d.job_id) > (w.taken_at, w.job_id))))
   OR EXISTS (SELECT 1 FROM studio.open_cases c WHERE c.job_id = j.id)
-  OR EXISTS (SELECT 1 FROM studio.webhooks w WHERE w.job_id = j.id AND w.state = 'pending')
   OR ${REPLAYS_AN_OPEN_CASE}
+  OR EXISTS (SELECT 1 FROM studio.webhooks w WHERE w.job_id = j.id AND w.state = 'pending')
   OR EXISTS (SELECT 1 FROM studio.adapters a WHERE a.job_id = j.id AND a.checked_at IS NULL)
   OR EXISTS (SELECT 1 FROM studio.artifacts f WHERE f.sha256 = j.result->'lora'->>'sha256' AND f.used_at >= $1))`;
 

@@ -286,14 +286,12 @@ describe('old jobs', () => {
   it('are left to one replica at a time', async () => {
     await finishedJob();
     await advance(KEEP_DAYS + 1, 3);
-    await new GarbageStore(db).alone(async () => {
-      const other = await createDataSource({ url: database.urls.querier, name: 'other', poolSize: 2 }).initialize();
-      const taken = new JobArchiveStore(other).archive({ keepMs: 0, after: randomUUID(), limit: 1 }, () =>
-        Promise.reject(new Error('two at a time')),
-      );
-      expect(await taken).toBeUndefined();
-      await other.destroy();
-    });
+    const other = await createDataSource({ url: database.urls.querier, name: 'other', poolSize: 2 }).initialize();
+    const from = { keepMs: KEEP_DAYS * DAY_MS, after: '00000000-0000-0000-0000-000000000000', limit: 1 };
+    const take = () => new JobArchiveStore(other).archive(from, () => Promise.reject(new Error('written')));
+    await new GarbageStore(db).alone(async () => expect(await take()).toBeUndefined());
+    await expect(take()).rejects.toThrow('written');
+    await other.destroy();
   });
 });
 
