@@ -1,5 +1,4 @@
 /** Every variable that a program needs is set, right as far as it can be told from here, and none that it does not read. */
-import { withDriver } from './artifacts-driver';
 import {
   allContainers,
   problem,
@@ -29,7 +28,7 @@ function containerProblems(
   try {
     const program = programOf(container);
     if (!program) return [];
-    const variables = withDriver(program, variablesOf(container, settings));
+    const variables = variablesOf(container, settings);
     const unread = Object.keys(variables).filter((name) => !isRead(name, program.reads));
     return [
       ...unread.map((name) => say(`env.${name}`, 'is not read by the program: remove it or correct its name')),
