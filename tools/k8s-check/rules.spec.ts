@@ -27,6 +27,7 @@ interface Fields {
   ports: Some<{ targetPort: string }>;
   maxUnavailable: number;
   tls: Some<{ hosts: string[] }>;
+  rules: Some<{ http: { paths: { path: string }[] } }>;
   scaleTargetRef: { name: string };
   maxReplicas: number;
   advanced: { horizontalPodAutoscalerConfig: { behavior: { scaleDown: { policies: Some<{ value: number }> } } } };
@@ -237,6 +238,11 @@ describe('wiring', () => {
 
   it.each<[string, (s: System) => void, string]>([
     ['without a certificate', (s) => s.spec('Ingress/dippy-studio').tls[0].hosts.pop(), 'has no certificate'],
+    [
+      'that keeps callbacks out',
+      (s) => s.spec('Ingress/dippy-studio').rules[0].http.paths.splice(5, 1),
+      'nobody outside reaches /miners of querier-api: add the path',
+    ],
     ['that leads nowhere', (s) => s.remove('Service/registry'), 'there is no Service registry with a port http'],
   ])('refuses an ingress %s', (_what, change, line) => {
     expect(linesOf('production', change)).toContainEqual(expect.stringContaining(line));

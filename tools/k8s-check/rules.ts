@@ -4,6 +4,7 @@ import { namespaceRules } from './namespace';
 import { networkRules } from './network';
 import { podRules, releaseRule } from './pods';
 import type { Problem, Resource } from './resource';
+import { routeProblems } from './routes';
 import { scalingRules } from './scaling';
 import { wiringRules } from './wiring';
 
@@ -14,6 +15,7 @@ export function problemsOf(resources: readonly Resource[], overlay: string): Pro
     ...podRules(resources),
     ...releaseRule(resources),
     ...wiringRules(resources),
+    ...routeProblems(resources),
     ...scalingRules(resources),
     ...networkRules(resources, EDGES[overlay] ?? []),
     ...environmentRules(resources),
