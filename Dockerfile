@@ -14,6 +14,7 @@ COPY services/auditor/package.json services/auditor/
 COPY services/registry/package.json services/registry/
 COPY clients/miner/package.json clients/miner/
 COPY clients/validator/package.json clients/validator/
+COPY clients/cli/package.json clients/cli/
 COPY tools/launcher/package.json tools/launcher/
 COPY bench/package.json bench/
 COPY simulations/package.json simulations/

@@ -11,7 +11,9 @@ export function dockerfileProblems(text = readFileSync(join(ROOT, 'Dockerfile'),
     stages.map((stage) => [/^\S+ AS (\S+)/.exec(stage)?.[1], /^CMD \[(.*)\]$/m.exec(stage)?.[1]?.replace(/"|,/g, '')]),
   );
   const wrong = Object.entries(BY_IMAGE).filter(([target, script]) => commands.get(target) !== `node ${script}`);
+  const missing = workspaces().filter((folder) => !text.includes(`COPY ${folder}/package.json ${folder}/`));
   return [
+    ...missing.map((folder) => `Dockerfile: npm ci needs every workspace: COPY ${folder}/package.json ${folder}/`),
     ...wrong.map(([target, script]) => `Dockerfile: target ${target}: has to end with CMD node ${script}`),
     ...stages
       .filter((stage) => !/^\S+ AS \S+/.test(stage))
@@ -20,6 +22,11 @@ export function dockerfileProblems(text = readFileSync(join(ROOT, 'Dockerfile'),
       ? []
       : ['Dockerfile: USER: has to be a number, or Kubernetes cannot tell that it is not root']),
   ];
+}
+
+function workspaces(): string[] {
+  const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as { packages: object };
+  return Object.keys(lock.packages).filter((path) => path !== '' && !path.includes('node_modules/'));
 }
 
 /** Stages are built on each other, and the base is named by an argument: neither has a tag. */

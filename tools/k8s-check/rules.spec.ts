@@ -467,6 +467,11 @@ describe('the Dockerfile', () => {
     );
   });
 
+  it('copies the package.json of every workspace, without which npm ci refuses the lock file', () => {
+    const line = 'Dockerfile: npm ci needs every workspace: COPY clients/miner/package.json clients/miner/';
+    expect(dockerfileProblems('FROM node:24 AS base\n')).toContain(line);
+  });
+
   it('has a name for each stage and a number for its user', () => {
     const lines = dockerfileProblems('FROM node:24\nUSER node\n');
     expect(lines).toContain('Dockerfile: FROM node:24: give every stage a name');
