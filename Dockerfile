@@ -1,6 +1,6 @@
 # One file for every image: docker build --target querier -t dippy-studio/querier:0.1.0 . (auditor, registry, migrate, tools alike).
-# For a release give the base by its digest: --build-arg NODE_IMAGE=docker.io/library/node@sha256:…
-ARG NODE_IMAGE=docker.io/library/node:24-bookworm-slim
+# For a release give the base by its digest: --build-arg NODE_IMAGE=node@sha256:…
+ARG NODE_IMAGE=node:24-bookworm-slim
 
 # ---- everything, compiled; then without what only compiling and testing need
 FROM ${NODE_IMAGE} AS build

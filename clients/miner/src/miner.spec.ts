@@ -41,6 +41,7 @@ class StubOrchestrator {
   readonly registrations: unknown[] = [];
   readonly files = new Map<string, Buffer>();
   readonly hotkey = hotkeyFromSeed('22'.repeat(32));
+  readonly progress: { step: number }[] = [];
   /** Status of the next callbacks; 200 when used up. */
   answers: number[] = [];
   fetched = 0;
@@ -84,6 +85,7 @@ class StubOrchestrator {
     if (file) res.end(file);
     else if (url === '/v1/identity') res.end(JSON.stringify({ hotkey: this.hotkey.address }));
     else if (url.startsWith('/v1/miners/')) this.register(req, body, res);
+    else if (url === '/callback/progress') this.note(req, body, res);
     else this.callback(req, body, res);
     for (const wake of this.waiting.splice(0)) wake();
   }
@@ -94,6 +96,11 @@ class StubOrchestrator {
     const verdict = verifyRequest(call);
     this.registrations.push({ verdict, url, body: JSON.parse(body.toString()) as unknown });
     res.end('{}');
+  }
+
+  private note({ headers }: IncomingMessage, body: Buffer, res: ServerResponse): void {
+    if (headers['x-callback-secret'] === 's3cret') this.progress.push(JSON.parse(body.toString()) as { step: number });
+    res.writeHead(204).end();
   }
 
   private callback({ url, headers }: IncomingMessage, body: Buffer, res: ServerResponse): void {
@@ -259,6 +266,10 @@ describe('a miner', () => {
     while (stub.callbacks.length === 0) await stub.news();
     const { manifest } = await partsOf(await stub.callbacks[0]!.form);
     expect(manifest).toMatchObject({ job_id: job.job_id, status: 'completed' });
+    // Some seconds of work: it says how far it is.
+    const steps = stub.progress.map(({ step }) => step);
+    expect(steps.length).toBeGreaterThan(0);
+    expect(steps.every((step) => step > 0 && step <= 2_000)).toBe(true);
   });
 
   it('calls back again until the orchestrator has an answer', async () => {
