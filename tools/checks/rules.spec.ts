@@ -356,7 +356,7 @@ const IMPORT_CASES: Case[] = [
   {
     rule: 'no-undeclared-packages',
     what: 'a package that only another package declares',
-    breaks: importing('services/querier/src/borrowed.ts', 'ajv'),
+    breaks: importing('services/querier/src/borrowed.ts', 'avvio'),
     keeps: importing('services/querier/src/declared.ts', 'pino'),
   },
   {

@@ -137,7 +137,7 @@ describe('two running auditors', () => {
     expect(await (await fetch(`${auditors[1]?.url}/health/live`)).json()).toEqual({ alive: true });
     expect(await (await fetch(`${auditors[1]?.url}/health/ready`)).json()).toEqual({
       ready: true,
-      dependencies: { postgres: 'ok', nats: 'ok' },
+      dependencies: { postgres: 'ok', nats: 'ok', artifacts: 'ok' },
     });
     expect(await (await fetch(`${auditors[1]?.url}/metrics`)).text()).toContain('service="auditor"');
   });

@@ -131,7 +131,7 @@ describe('a native job', () => {
   it.each<[number, MinerAnswer]>([
     [202, { type: 'accepted' }],
     [429, { type: 'ended', state: 'busy', fault: 'none', reason: 'the miner was busy' }],
-    [422, { type: 'ended', state: 'failed', fault: 'miner', reason: 'the miner answered HTTP 422' }],
+    [422, { type: 'ended', state: 'failed', fault: 'miner', reason: 'the miner refused the input (HTTP 422)' }],
     [500, { type: 'ended', state: 'failed', fault: 'miner', reason: 'the miner answered HTTP 500' }],
   ])('needs no signature on a %i', async (status, answer) => {
     miner.answer = () => ({ status });
