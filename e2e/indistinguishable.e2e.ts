@@ -47,7 +47,7 @@ const CLIENTS = 4;
 const RATE = 5.6;
 /** One training to so many renderings. */
 const RENDERINGS = 3;
-const WANTED = { others: 200, audits: 100 };
+const WANTED = { others: 140, audits: 70 };
 /** Audits that are under way by then came of an empty beginning. */
 const FIRST_AUDITS = 12;
 const SEED = 20_260_101;
