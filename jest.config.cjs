@@ -30,9 +30,8 @@ const servers = {
 };
 
 module.exports = {
-  // Four for two cores: many tests wait for a clock (an epoch's end, a lease, a time-out). Three leave 30 % of the cores idle.
-  maxWorkers: 4,
-  testSequencer: '<rootDir>/tools/slow-first.cjs',
+  // Three for two cores: many tests wait for a clock (an epoch's end, a lease, a time-out). Four at a time make servers late.
+  maxWorkers: 3,
   // A guard against hangs, not a measure: one fsync on a busy disk took longer than Jest's five seconds.
   testTimeout: 30_000,
   projects: [

@@ -102,6 +102,18 @@ describe('a request that', () => {
     expect(attempt).toEqual({ state: 'cancelled', blame: 'none' });
   });
 
+  it('the client itself gives up waiting for is taken back', async () => {
+    await known(1, () => 'hang');
+    await rig.startWorker();
+    const waited = client().subscribe(APP, {
+      input: input({ prompt: 'no longer' }),
+      timeout: 600,
+      pollInterval: 100,
+    } as never);
+    await expect(waited).rejects.toThrow(/timed out waiting/);
+    await until(async () => (await countOf(`input->>'prompt' = 'no longer' AND state = 'cancelled'`)) === 1);
+  });
+
   it('nobody can do is refused at once, and not tried again by the client', async () => {
     const begunMs = performance.now();
     const training = { images_data_url: 'data:image/png;base64,AAAA' };
