@@ -4,6 +4,7 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { boot as bootAuditor } from '@studio/auditor/boot';
@@ -58,6 +59,9 @@ interface Readiness {
   outbox_open: number;
 }
 
+/** Twice what the slowest takes by its own bounds, on a busy machine. */
+const CLOSE_MS = 40_000;
+
 const ENGINE_THREADS = {
   filename: join(__dirname, '../clients/miner/src/engine-worker.ts'),
   execArgv: [
@@ -81,7 +85,7 @@ export class LiveSystem {
     /** Starts a miner that was announced as `later`, and resolves once it is registered. */
     readonly join: (name: string) => Promise<void>,
     private readonly adminKey: string,
-    private readonly closing: readonly (() => Promise<unknown> | void)[],
+    private readonly closing: readonly [what: string, close: () => Promise<unknown> | void][],
   ) {}
 
   /** Resolves once every miner is registered and can be asked. `more`: of every service's environment. */
@@ -130,13 +134,13 @@ export class LiveSystem {
     };
     const api = await newClient('live');
     return new LiveSystem(api, registry, auditor.url, owner, hotkeys, newClient, joinLater, adminKey, [
-      () => Promise.all(clients.map((client) => client.close())),
-      () => source.destroy(),
-      closeServices,
-      () => Promise.all(running.map((miner) => miner.close())),
-      () => owner.end(),
-      () => Promise.all([database.drop(), nats.close(), redis.close()]),
-      () => rmSync(directory, { recursive: true, force: true }),
+      ['clients', () => Promise.all(clients.map((client) => client.close()))],
+      ['connections', () => source.destroy()],
+      ['services', closeServices],
+      ['miners', () => Promise.all(running.map((miner) => miner.close()))],
+      ['owner', () => owner.end()],
+      ['stores', () => Promise.all([database.drop(), nats.close(), redis.close()])],
+      ['files', () => rmSync(directory, { recursive: true, force: true })],
     ]);
   }
 
@@ -185,7 +189,11 @@ export class LiveSystem {
   }
 
   async close(): Promise<void> {
-    for (const step of this.closing) await step();
+    for (const [what, close] of this.closing) {
+      const late = sleep(CLOSE_MS, 'late' as const, { ref: false });
+      // Its processes would be ended by force (platform/lifecycle.ts): said, and not waited for.
+      if ((await Promise.race([close(), late])) === 'late') process.stderr.write(`live system: the ${what} did not close within ${CLOSE_MS / 1_000} s\n`); // prettier-ignore
+    }
   }
 }
 
