@@ -2,6 +2,7 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Health } from '@studio/shared/platform/health';
+import { endConnectionsOnClose } from '@studio/shared/platform/closing-connections';
 import { serveHealth } from '@studio/shared/platform/health-routes';
 import { frameworkLogger, type Logger } from '@studio/shared/platform/logger';
 import { ADMIN_KEY, AdminController, CORRECTED } from './admin.controller';
@@ -44,6 +45,7 @@ export async function openDoors(
   log: Logger,
 ): Promise<Doors> {
   const adapter = new FastifyAdapter();
+  endConnectionsOnClose(adapter.getInstance());
   serveHealth(adapter.getInstance(), health, auditor.metrics);
   const app = await NestFactory.create<NestFastifyApplication>(AuditorModule.of(auditor, env.ADMIN_KEY), adapter, {
     logger: frameworkLogger(log),

@@ -3,6 +3,7 @@ import { NestFactory } from '@nestjs/core';
 import { Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DocumentBuilder, SwaggerModule, type OpenAPIObject } from '@nestjs/swagger';
+import { endConnectionsOnClose } from '@studio/shared/platform/closing-connections';
 import { serveHealth } from '@studio/shared/platform/health-routes';
 import { frameworkLogger } from '@studio/shared/platform/logger';
 import { natsOptions } from '@studio/shared/platform/nats';
@@ -145,6 +146,7 @@ export async function createApp(
   adapter = createAdapter(),
 ): Promise<NestFastifyApplication> {
   prepareServer(adapter.getInstance(), api?.access);
+  endConnectionsOnClose(adapter.getInstance());
   serveHealth(adapter.getInstance(), parts.health, parts.metrics);
   const app = await NestFactory.create<NestFastifyApplication>(QuerierModule.of(parts, api), adapter, {
     bodyParser: false,

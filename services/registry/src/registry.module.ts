@@ -5,6 +5,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { StudioError } from '@studio/shared/domain/errors';
 import { frameworkLogger, type Logger } from '@studio/shared/platform/logger';
+import { endConnectionsOnClose } from '@studio/shared/platform/closing-connections';
 import { serveHealth } from '@studio/shared/platform/health-routes';
 import { natsOptions } from '@studio/shared/platform/nats';
 import { AdminController } from './admin.controller';
@@ -106,6 +107,7 @@ export interface Doors {
 /** Opens HTTP, the operators' HTTP and NATS. */
 export async function openDoors(registry: Registry, env: RegistryEnv, log: Logger): Promise<Doors> {
   const app = await createApp(RegistryModule.of(registry), log);
+  endConnectionsOnClose(app.getHttpAdapter().getInstance());
   serveHealth(app.getHttpAdapter().getInstance(), registry.health, registry.metrics);
   SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, documentation(env)));
   app.connectMicroservice<MicroserviceOptions>(
