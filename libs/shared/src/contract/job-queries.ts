@@ -26,11 +26,8 @@ export class JobQuery {
   wait = 0;
 }
 
-/** A time without a zone would be read in that of whatever machine reads it. */
-const ZONED = { pattern: /(Z|[+-]\d\d:\d\d)$/, message: '$property has to end in Z or an offset such as +01:00' };
-
-/** `GET /v1/jobs?state=failed&limit=20&before={id}`: newest first; `before` is the last id of the page before. */
-export class JobListQuery {
+/** A page of a list, newest first; `before` is the last id of the page before. */
+export class PageQuery {
   @IsOptional()
   @Type(() => Number)
   @IsInt()
@@ -41,7 +38,13 @@ export class JobListQuery {
   @IsOptional()
   @IsUUID()
   before?: string;
+}
 
+/** A time without a zone would be read in that of whatever machine reads it. */
+const ZONED = { pattern: /(Z|[+-]\d\d:\d\d)$/, message: '$property has to end in Z or an offset such as +01:00' };
+
+/** `GET /v1/jobs?state=failed&limit=20&before={id}`: newest first; `before` is the last id of the page before. */
+export class JobListQuery extends PageQuery {
   @IsOptional()
   @IsIn(JOB_STATES)
   state?: JobState;

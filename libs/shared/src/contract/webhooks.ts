@@ -3,8 +3,8 @@
  * The protocol is told in docs/clients.md.
  */
 import 'reflect-metadata';
-import { Type } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
+import { IsIn, IsOptional } from 'class-validator';
+import { PageQuery } from './job-queries';
 
 export const WEBHOOK_STATES = ['waiting', 'pending', 'delivered', 'dead'] as const;
 export type WebhookState = (typeof WEBHOOK_STATES)[number];
@@ -39,19 +39,8 @@ export interface WebhookView {
 }
 
 /** `GET /v1/webhooks?state=dead&limit=20&before={id}`: newest job first; `before` is the last id of the page before. */
-export class WebhookListQuery {
+export class WebhookListQuery extends PageQuery {
   @IsOptional()
   @IsIn(WEBHOOK_STATES)
   state?: WebhookState;
-
-  @IsOptional()
-  @Type(() => Number)
-  @IsInt()
-  @Min(1)
-  @Max(100)
-  limit = 20;
-
-  @IsOptional()
-  @IsUUID()
-  before?: string;
 }

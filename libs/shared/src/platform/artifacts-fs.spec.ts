@@ -2,8 +2,6 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import { ArtifactCorruptError } from './artifacts';
 import { FileArtifactStore } from './artifacts-fs';
 
@@ -21,24 +19,6 @@ describe('FileArtifactStore', () => {
   afterEach(() => rm(root, { recursive: true }));
 
   const pathOf = (sha256: string) => join(root, sha256.slice(0, 2), sha256.slice(2, 4), sha256);
-
-  it('gives back the bytes under their hash, whole and as a stream', async () => {
-    const bytes = randomBytes(300_000);
-    const ref = await store.put(bytes, options);
-    expect(ref).toEqual({ sha256: hashOf(bytes), bytes: 300_000, contentType: 'image/png' });
-    expect(await store.has(ref.sha256)).toBe(true);
-    expect(await store.read(ref.sha256)).toEqual(bytes);
-    const opened = await store.stream(ref.sha256);
-    expect(opened?.bytes).toBe(300_000);
-    expect(opened && (await buffer(opened.body))).toEqual(bytes);
-  });
-
-  it('stores a stream, and nothing at all of no bytes', async () => {
-    const chunks = [randomBytes(10), randomBytes(70_000), Buffer.alloc(0)];
-    const { sha256 } = await store.put(Readable.from(chunks), options);
-    expect(await store.read(sha256)).toEqual(Buffer.concat(chunks));
-    expect((await store.put(Buffer.alloc(0), options)).bytes).toBe(0);
-  });
 
   it('stores the same bytes once, also when they come at the same time', async () => {
     const bytes = randomBytes(1000);
