@@ -33,7 +33,7 @@ const COMMANDS = {
   goldens: { build: true, module: 'simulations/dist/goldens/main.js' },
   fuzz: { build: true, module: 'simulations/dist/fuzz/main.js' },
   calibrate: { build: true, module: 'services/auditor/dist/calibrate/main.js' },
-  test: { build: false, script: 'node_modules/.bin/jest' },
+  test: { build: false, script: 'tools/test.mjs' },
   check: { build: false, script: 'tools/checks/run.mjs' },
   'drill:restore': { build: false, script: 'tools/drill-restore.mjs' },
 };
