@@ -114,7 +114,7 @@ export class RegistryEnv extends ProcessEnv {
   @TextVar({ what: 'a file with the seed of its scoped signing key', example: '/etc/studio/validators.seed' })
   SCORES_NATS_SIGNING_KEY?: string;
 
-  /** Copies of the stream, where that NATS is a cluster; of a stream that is made. One server refuses more than one. */
+  /** Copies of the stream, where that NATS is a cluster; a stream that is there gets them too. One server refuses more than one. */
   @IntegerVar({ min: 1, max: 5, example: 3 })
   SCORES_NATS_REPLICAS = 1;
 

@@ -6,6 +6,7 @@ import {
   type JetStreamClient,
   type JetStreamManager,
   type NatsConnection,
+  type StreamInfo,
 } from 'nats';
 import type { ScoreEvent } from '@studio/shared/contract/scores';
 import {
@@ -43,6 +44,7 @@ export interface ScoreRelayOptions {
 export class ScoreRelay {
   /** Sequence of the stream as this process left it; at any other one its tail is compared with the log first. */
   private left = -1;
+  private toldOfCopies = false;
 
   constructor(private readonly options: ScoreRelayOptions) {}
 
@@ -66,7 +68,9 @@ export class ScoreRelay {
 
   /** Number of the last event that the stream really has; makes the stream, or makes it anew, where it must be. */
   private async streamEnd(manager: JetStreamManager, log: RelayLog): Promise<number> {
-    const end = await lastSequence(manager);
+    const info = await streamInfo(manager);
+    if (info) await this.copies(manager, info);
+    const end = info && lastSequence(info);
     if (end === this.left) return end;
     if (end !== null && (await isOurLog(manager, log, end))) {
       if (end < log.publishedSeq) this.amnesia(log.publishedSeq, end);
@@ -81,17 +85,37 @@ export class ScoreRelay {
     return 0;
   }
 
+  /** As many copies as are asked for, tried at each sweep: a cluster that just begins may have too few servers yet. */
+  private async copies(manager: JetStreamManager, { config }: StreamInfo): Promise<void> {
+    const { replicas = config.num_replicas, log } = this.options;
+    if (config.num_replicas === replicas) return;
+    const change = { from: config.num_replicas, to: replicas };
+    try {
+      await manager.streams.update(SCORES_STREAM, { num_replicas: replicas });
+      log.info(change, 'the stream gets another number of copies');
+    } catch (error) {
+      // Fewer copies than wished for are better than no events.
+      if (!this.toldOfCopies)
+        log.warn({ ...change, err: error }, 'NATS refuses this number of copies: going on without');
+      this.toldOfCopies = true;
+    }
+  }
+
   private amnesia(publishedSeq: number, end: number): void {
     this.options.log.warn({ publishedSeq, end }, 'the broker has lost acknowledged events: publishing them again');
     this.options.onAmnesia?.();
   }
 }
 
-/** Null where there is no stream. Infinity for one with holes: nothing of ours ends there. */
-async function lastSequence(manager: JetStreamManager): Promise<number | null> {
+/** Infinity for one with holes: nothing of ours ends there. */
+function lastSequence({ state }: StreamInfo): number {
+  return state.messages === state.last_seq ? state.last_seq : Infinity;
+}
+
+/** Null where there is no stream. */
+async function streamInfo(manager: JetStreamManager): Promise<StreamInfo | null> {
   try {
-    const { state } = await manager.streams.info(SCORES_STREAM);
-    return state.messages === state.last_seq ? state.last_seq : Infinity;
+    return await manager.streams.info(SCORES_STREAM);
   } catch (error) {
     if (error instanceof NatsError && error.api_error?.code === 404) return null;
     throw error;
