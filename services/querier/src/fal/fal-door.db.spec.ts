@@ -1,5 +1,6 @@
 /** fal's client, unmodified, against a real api with workers that the tests start, and miners that do as they are told. */
 import { createFalClient, ValidationError, type FalClient } from '@fal-ai/client';
+import { MAX_DEADLINE_S } from '@studio/shared/contract/submit-job';
 import { someAdapter } from '@studio/shared/testing/some-adapter';
 import { writeSafetensors } from '@studio/shared/protocol/safetensors';
 import { until } from '@studio/shared/testing/registry-ground';
@@ -8,7 +9,7 @@ import { PassThrough } from 'node:stream';
 import sharp from 'sharp';
 import { WorkerRig, type Json } from '../worker.rig';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 const APP = 'studio/lora';
 const HOSTS: Record<string, string> = { 'queue.fal.run': '/queue', 'fal.run': '/run', 'rest.fal.ai': '/rest', 'studio.test': '' }; // prettier-ignore
@@ -25,8 +26,10 @@ beforeAll(async () => {
 afterAll(() => rig?.close());
 afterEach(() => rig.clear());
 
-function client(base = (): string => rig.api.url): FalClient {
+/** @param sent hears of every request that the client sends, its repetitions included. */
+function client(base = (): string => rig.api.url, sent: (url: string) => void = () => undefined): FalClient {
   const redirected: typeof fetch = (input, init) => {
+    sent(input instanceof Request ? input.url : String(input));
     const { host, pathname, search } = new URL(input instanceof Request ? input.url : String(input));
     return fetch(`${base()}${HOSTS[host] ?? ''}${pathname}${search}`, init);
   };
@@ -66,22 +69,24 @@ describe('a request that', () => {
 
   it('no miner takes in the time that its client gives for that ends so, without a retry of the client', async () => {
     await known(1);
-    const fal = client();
+    const sent: string[] = [];
+    const fal = client(undefined, (url) => void sent.push(url));
     const { request_id: requestId } = await fal.queue.submit(APP, { input: input(), startTimeout: 2 } as never);
     // Nobody works yet: the sweeper of a worker that has no room for it ends it.
     await rig.startWorker({ WORKER_CONCURRENCY: 0 });
     await until(async () => (await fal.queue.status(APP, { requestId })).status === 'COMPLETED');
     expect(await fal.queue.status(APP, { requestId })).toMatchObject({ error_type: 'startup_timeout' });
-    const begunMs = performance.now();
+    sent.length = 0;
     await expect(fal.queue.result(APP, { requestId })).rejects.toMatchObject({ status: 504 });
-    expect(performance.now() - begunMs).toBeLessThan(1_000);
+    expect(sent).toHaveLength(1);
   });
 
   it('takes longer than its client allows in all ends as expired, held against nobody', async () => {
     await known(1, () => 'hang');
     await rig.startWorker();
     const fal = client();
-    const headers = { 'X-Studio-Deadline': '1' };
+    // Long enough for the miner to be asked on a slow machine: otherwise there is no attempt to look at.
+    const headers = { 'X-Studio-Deadline': '4' };
     const { request_id: requestId } = await fal.queue.submit(APP, { input: input(), headers } as never);
     await until(async () => (await fal.queue.status(APP, { requestId })).status === 'COMPLETED');
     await expect(fal.queue.result(APP, { requestId })).rejects.toMatchObject({ status: 500, body: { error_type: 'request_timeout' } }); // prettier-ignore
@@ -115,12 +120,14 @@ describe('a request that', () => {
   });
 
   it('nobody can do is refused at once, and not tried again by the client', async () => {
-    const begunMs = performance.now();
+    const sent: string[] = [];
     const training = { images_data_url: 'data:image/png;base64,AAAA' };
     await known(1);
-    const flux = client().queue.submit('fal-ai/flux-lora-fast-training', { input: training });
+    const flux = client(undefined, (url) => void sent.push(url)).queue.submit('fal-ai/flux-lora-fast-training', {
+      input: training,
+    });
     await expect(flux).rejects.toMatchObject({ status: 500, body: { error_type: 'runner_scheduling_failure' } });
-    expect(performance.now() - begunMs).toBeLessThan(5_000);
+    expect(sent).toHaveLength(1);
   });
 
   it('asks for whole seconds, and for a number where one belongs, or is told', async () => {
@@ -202,10 +209,9 @@ describe('how long it will take', () => {
 
 describe('three hundred clients at once', () => {
   it('each follow their own request to its end, by polling and by streaming, while nothing moves and when all of it does', async () => {
-    let release = (): void => undefined;
-    const released = new Promise<void>((resolve) => (release = resolve));
-    await known(4, async (request) => (await released, rig.works(request)));
-    await rig.startWorker();
+    await known(4);
+    // However long the loud phase takes on this machine: a job that reaches its own 30 s is no matter of following it.
+    const headers = { 'X-Studio-Deadline': String(MAX_DEADLINE_S) };
     const begunMs = performance.now();
     const seen = new Map<number, string[]>();
     const results = Array.from({ length: 300 }, async (_, n) => {
@@ -214,6 +220,7 @@ describe('three hundred clients at once', () => {
       seen.set(n, statuses);
       const { data, requestId } = await fal.subscribe(APP, {
         input: input({ prompt: `client ${n}`, seed: n }),
+        headers,
         mode: n % 2 === 0 ? 'polling' : 'streaming',
         onQueueUpdate: ({ status }: { status: string }) => void (statuses.at(-1) === status || statuses.push(status)),
       } as never);
@@ -221,7 +228,8 @@ describe('three hundred clients at once', () => {
     });
     await until(() => Promise.resolve([...seen.values()].every((statuses) => statuses.length > 0)));
     const allFollowMs = performance.now() - begunMs;
-    release();
+    // Until now nobody worked: none had an attempt that could time out meanwhile.
+    await rig.startWorker();
     const done = await Promise.all(results);
     expect(new Set(done.map(({ requestId }) => requestId)).size).toBe(300);
     for (const { n, data } of done) expect([data.prompt, data.seed]).toEqual([`client ${n}`, n]);
