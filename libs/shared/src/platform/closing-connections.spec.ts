@@ -21,6 +21,7 @@ async function underWay(): Promise<{ server: FastifyInstance; answer: () => void
   return { server, answer: () => answer(), replied };
 }
 
+// Whoever waited for the keep-alive of 60 s would not come within the test's time.
 it('ends with the last reply, not with the keep-alive of its connection', async () => {
   const { server, answer, replied } = await underWay();
   const closed = server.close();
@@ -28,7 +29,5 @@ it('ends with the last reply, not with the keep-alive of its connection', async 
   while (server.server.listening) await new Promise(setImmediate);
   answer();
   expect(await replied).toBe(200);
-  const begunMs = performance.now();
   await closed;
-  expect(performance.now() - begunMs).toBeLessThan(2_000);
 });

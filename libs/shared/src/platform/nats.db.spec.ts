@@ -37,7 +37,7 @@ describe('a plain NATS client beside the transport of Nest', () => {
     await connection.close();
   });
 
-  const ask = (subject: string, timeoutMs = 5_000) =>
+  const ask = (subject: string, timeoutMs = 30_000) =>
     requestJson(connection, `${prefix}.${subject}`, { n: 21 }, { timeoutMs });
   const failure = async (asking: Promise<unknown>): Promise<StudioError> => {
     const error: unknown = await asking.then(
