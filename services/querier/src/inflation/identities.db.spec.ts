@@ -1,4 +1,6 @@
 import type { StubMiner } from '@studio/shared/testing/stub-miner';
+import { MeasurementStore } from '../measurement.store';
+import { MIN_SAMPLES } from '../rtt-probe';
 import { attemptStates, WorkerRig } from '../worker.rig';
 import { meanHonest, openFront, print, runJobs, setRouting, takings, worksFor, type Front } from './contest.rig';
 
@@ -7,6 +9,8 @@ jest.setTimeout(120_000);
 const TIMEOUT_MS = 10_000;
 /** More than jobs can be under way, and believed at once: turns alone decide. */
 const SLOTS = 60;
+/** Of nearly a second each, where the owners are looked at every two: the contest then says who has got more. */
+const MAX_ROUNDS = 30;
 const jobs = (count: number): number[] => Array<number>(count).fill(TIMEOUT_MS);
 
 let rig: WorkerRig;
@@ -41,7 +45,8 @@ describe('ten hotkeys of one operator', () => {
     await rig.startWorker();
     const all = await takings(rig, await runJobs(rig, jobs(60), everyMs), nameOf);
     print(`Ten hotkeys of one operator, while ${when}`, all);
-    expect(all['ten hotkeys']!.points).toBeLessThan(1.5 * meanHonest(all, ({ points }) => points));
+    // Not their points: a sample that a pause of this process spoiled counts otherwise.
+    expect(all['ten hotkeys']!.accepted).toBeLessThan(1.5 * meanHonest(all, ({ accepted }) => accepted));
   });
 });
 
@@ -55,11 +60,14 @@ describe('one endpoint under several hotkeys', () => {
     const front = await openFront(many);
     fronts.push(front);
     many.forEach(({ routable }, n) => (routable.endpoint = `http://${SPELLINGS[n]}:${front.port}${n % 2 ? '' : '/'}`));
+    // Whoever is measured at the address first has it for good; a change during the contest would let the next one catch up.
+    const measured = { hotkey: many[0]!.hotkey, rttMinUs: 1, samples: MIN_SAMPLES, address: `127.0.0.1:${front.port}` };
+    await new MeasurementStore(rig.db).recordAll([measured]);
     rig.announce();
     await rig.startWorker();
     const askedAt = (): number[] => many.map(({ asked }) => asked.length);
-    // From the first connects on the address is somebody's: soon only one of them is asked.
-    for (let before = askedAt(); ; before = askedAt()) {
+    // Each of the others is met there at its first connect: soon only the one who has the address is asked.
+    for (let [rounds, before] = [0, askedAt()]; rounds < MAX_ROUNDS; [rounds, before] = [rounds + 1, askedAt()]) {
       await runJobs(rig, jobs(8), 100);
       if (askedAt().filter((count, n) => count > before[n]!).length <= 1) break;
     }
@@ -67,7 +75,8 @@ describe('one endpoint under several hotkeys', () => {
     const nameOf = (hotkey: string): string => hotkeys.includes(hotkey) ? `honest ${1 + hotkeys.indexOf(hotkey)}` : 'one endpoint'; // prettier-ignore
     const all = await takings(rig, await runJobs(rig, jobs(45), 60), nameOf);
     print(`One endpoint under ${SPELLINGS.length} hotkeys, each with an operator of its own`, all);
-    expect(all['one endpoint']!.points).toBeLessThan(1.3 * meanHonest(all, ({ points }) => points));
+    // Alone it has a third of the jobs, as each of the honest; five of the spellings together would have five sevenths.
+    expect(all['one endpoint']!.accepted).toBeLessThan(1.5 * meanHonest(all, ({ accepted }) => accepted));
     expect(many[SPELLINGS.length - 1]!.asked).toEqual([]);
   });
 });
