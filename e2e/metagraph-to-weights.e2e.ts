@@ -39,7 +39,7 @@ async function write(block: number, hotkeys: readonly string[]): Promise<void> {
 
 async function earn(epoch: number, ...hotkeys: readonly string[]): Promise<void> {
   const entries = hotkeys.map((hotkey, rank) => someAward({ hotkey, epoch, points: String(700_000 - rank) }));
-  await requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 5_000 });
+  await requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 30_000 });
 }
 
 async function close(epoch: number): Promise<Snapshot> {

@@ -116,7 +116,7 @@ class Running {
 }
 
 const append = (...entries: LedgerEntryMessage[]): Promise<unknown> =>
-  requestJson(nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 5_000 });
+  requestJson(nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 30_000 });
 
 async function closeEpoch(epoch: number): Promise<Snapshot> {
   const reply = await fetch(`${registry.adminUrl}/admin/v1/epochs/close`, {

@@ -123,7 +123,7 @@ class Validator {
 }
 
 const append = (...entries: LedgerEntryMessage[]): Promise<unknown> =>
-  requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 5_000 });
+  requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 30_000 });
 
 async function eventsAfter(seq: number): Promise<ScoreEventPage> {
   return (await (await fetch(`${registry.url}/v1/scores/events?after=${seq}&limit=1000`)).json()) as ScoreEventPage;

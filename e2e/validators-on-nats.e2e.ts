@@ -73,7 +73,7 @@ async function award(): Promise<number> {
     ground.nats.connection,
     subject,
     { entries: [entry] },
-    { timeoutMs: 5_000 },
+    { timeoutMs: 30_000 },
   );
   return Number(seqs[entry.id]);
 }

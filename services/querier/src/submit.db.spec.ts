@@ -407,7 +407,7 @@ describe('the auditor', () => {
     return { idempotencyKey: randomUUID(), kind: 'lora-training', engine: 'ref-sep-v1', input, routing };
   };
   const ask = (body: unknown) =>
-    requestJson<{ jobId: string }>(nats.connection, 'querier.jobs.submit', body, { timeoutMs: 5_000 });
+    requestJson<{ jobId: string }>(nats.connection, 'querier.jobs.submit', body, { timeoutMs: 30_000 });
 
   it('submits the stored input of a job over NATS, once per key', async () => {
     const body = await command({ onlyHotkey: miner.hotkey });

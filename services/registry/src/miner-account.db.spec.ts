@@ -95,7 +95,7 @@ async function attempt({
 
 async function award(jobId: string, hotkey: string, points: string): Promise<void> {
   const entries = [someAward({ jobId, hotkey, points })];
-  await requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 5_000 });
+  await requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 30_000 });
 }
 
 /** The draw, its audit and the verdict on it, as the auditor writes them. */

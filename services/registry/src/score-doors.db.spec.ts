@@ -18,7 +18,7 @@ let replica: RunningRegistry;
 
 const start = (): Promise<RunningRegistry> => boot(loadEnv(RegistryEnv, ground.env()), log);
 const append = (...entries: object[]): Promise<unknown> =>
-  requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 5_000 });
+  requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 30_000 });
 
 interface Answer {
   status: number;

@@ -48,7 +48,7 @@ afterAll(async () => {
 
 async function append(count: number): Promise<void> {
   const entries = Array.from({ length: count }, () => someAward({ epoch: 1 }));
-  await requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 5_000 });
+  await requestJson(ground.nats.connection, SUBJECTS.appendLedger.subject, { entries }, { timeoutMs: 30_000 });
 }
 
 /** A request for a session, which a test may spoil. */
@@ -155,7 +155,7 @@ describe('a request for a session is refused', () => {
     const spoilt: Partial<SignedSending>[] = [
       { headers: () => ({}) },
       { recipient: STRANGER.address },
-      { nowMs: Date.now() - 11_000 },
+      { nowMs: Date.now() - 3_600_000 },
       { sent: JSON.stringify({ ...body, nkey: createUser().getPublicKey() }) },
     ];
     for (const more of spoilt) {

@@ -198,7 +198,7 @@ describe('a metagraph from the sidecar', () => {
       ground.nats.connection,
       SUBJECTS.appendLedger.subject,
       { entries: [award, kept] },
-      { timeoutMs: 5_000 },
+      { timeoutMs: 30_000 },
     );
     expect((await get<ScoreBoard>('/v1/scores')).miners).toHaveLength(2);
     pylon.answer = { block: 102, neurons: [neuron(ADA, 8), neuron(CLEO, 5)] };
