@@ -15,6 +15,8 @@ import { RegistryClient } from '@studio/validator/registry-client';
 import type { EpochWeights } from '@studio/validator/snapshot-check';
 import { weightsOf } from '@studio/validator/validator';
 
+jest.setTimeout(120_000);
+
 const [ADA, BEN, OUTSIDER, COLD] = ['f1', 'f2', 'f3', 'f4'].map((byte) => hotkeyFromSeed(byte.repeat(32)).address) as [
   string,
   string,

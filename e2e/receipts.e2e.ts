@@ -12,7 +12,7 @@ import { hotkeyFromSeed, signText } from '@studio/shared/protocol/hotkey';
 import { signReceipt } from '@studio/shared/protocol/receipt-signature';
 import { startDippyMiner, type DippyMiner } from '@studio/shared/testing/dippy-miner';
 
-jest.setTimeout(60_000);
+jest.setTimeout(120_000);
 
 let rig: WorkerRig;
 let dir: string;

@@ -22,6 +22,8 @@ import type { ScoreSources } from '@studio/validator/score-stream';
 import type { EpochWeights } from '@studio/validator/snapshot-check';
 import { run, SnapshotRefused, weightsOf } from '@studio/validator/validator';
 
+jest.setTimeout(120_000);
+
 const ADMIN_KEY = randomBytes(32).toString('hex');
 
 let database: TestDatabase;
@@ -207,7 +209,7 @@ it('a validator whose stream vanishes under it misses nothing', async () => {
   const snapshot = await closeEpoch(5);
   expect(await validator.weightsOf(5)).toMatchObject(weighed(snapshot));
   await validator.stop();
-}, 20_000);
+});
 
 it('the weights of any closed epoch can be had afterwards, and of no other', async () => {
   const latest = await weightsOf('latest', sources());

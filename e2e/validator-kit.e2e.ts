@@ -27,6 +27,8 @@ import { WeightsSetter } from '@studio/validator/weights-setter';
 import { PylonTarget } from '@studio/validator/weights-target';
 import { ChaoticFeed, EventStream } from './chaotic-feed';
 
+jest.setTimeout(120_000);
+
 const HOTKEYS = ['ada', 'ben', 'cleo', 'dan'];
 const LAST_EPOCH = 30;
 
@@ -246,7 +248,7 @@ it('validators with different pasts all come to the log of Postgres, whatever th
     }),
     { numRuns: 6, endOnFailure: true },
   );
-}, 60_000);
+});
 
 it('a snapshot reaches the sidecar once, without who has left the subnet, and again by nobody who asks twice', async () => {
   const epoch = await openEpoch();

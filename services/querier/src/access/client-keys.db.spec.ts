@@ -21,6 +21,8 @@ import { keysCommand } from './keys-command';
 import { RequestRates } from './request-rates';
 import { ROUTE_SCOPES } from './route-scopes';
 
+jest.setTimeout(60_000);
+
 const ADMIN_KEY = randomBytes(32).toString('hex');
 const log = createLogger({ name: 'test', level: 'fatal', format: 'line' });
 let rig: WorkerRig;
@@ -34,7 +36,7 @@ beforeAll(async () => {
   second = await boot(env, log, undefined, rig.signatures);
   await rig.useMiners(1);
   photo = `data:image/png;base64,${rig.image.toString('base64')}`;
-}, 60_000);
+});
 
 afterAll(async () => {
   await second?.close();
@@ -262,7 +264,7 @@ describe('a limit', () => {
     expect([await submit(), await submit()]).toEqual([202, 429]);
     await admin('PATCH', `keys/${id}`, { queued_jobs: 8 });
     expect([await submit(), await submit()]).toEqual([202, 429]);
-  }, 30_000);
+  });
 
   it('of queued jobs is counted anew by an insert that waited for another', async () => {
     const replicas = [1, 2, 3].map((name) =>
