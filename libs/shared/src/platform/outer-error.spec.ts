@@ -13,8 +13,15 @@ describe('an error that leaves a service', () => {
     [Object.assign(new Error('x'), { code: '57P01' }), 'DEPENDENCY_DOWN'],
     [Object.assign(new Error('x'), { code: 'ECONNREFUSED' }), 'DEPENDENCY_DOWN'],
     [new Error('Connection terminated unexpectedly'), 'DEPENDENCY_DOWN'],
+    [new Error('timeout exceeded when trying to connect'), 'DEPENDENCY_DOWN'],
+    [Object.assign(new Error('canceling statement due to statement timeout'), { code: '57014' }), 'DEPENDENCY_DOWN'],
   ])('is named for what it is: %s', (error, code) => {
     expect(outerError(error).code).toBe(code);
+  });
+
+  it('says when to ask again where that may help', () => {
+    expect(outerError(Object.assign(new Error('x'), { code: '57014' })).retryAfterS).toBe(1);
+    expect(outerError(new Error('x')).retryAfterS).toBeUndefined();
   });
 
   it.each([new Error('relation "studio.jobs" does not exist'), 'text', null])('tells nothing internal: %p', (error) => {

@@ -11,10 +11,16 @@ const BY_STATUS: Record<number, ErrorCode> = {
   415: 'MALFORMED_BODY',
 };
 
-/** SQLSTATE classes and socket errors of a database that is away; everything else from it is a fault of ours. */
-const DATABASE_AWAY = /^(08|53|57P)|^E(CONN|PIPE|TIMEDOUT|NOTFOUND|AI_AGAIN)/;
+/**
+ * SQLSTATE classes and socket errors of a database that is away, or that did not come to an end within our own bounds on
+ * statements and transactions (57014, 25P03); everything else from it is a fault of ours.
+ */
+const DATABASE_AWAY = /^(08|53|57P|57014|25P03)|^E(CONN|PIPE|TIMEDOUT|NOTFOUND|AI_AGAIN)/;
 const CONNECTION_LOST =
   /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error/i;
+
+/** A pool that was full has room again in a moment; a database that was restarted takes a few of them. */
+const AWAY_RETRY_S = 1;
 
 /** The fields by which Fastify, Nest, Postgres and sockets tell what went wrong. */
 interface ForeignError {
@@ -31,7 +37,8 @@ export function outerError(error: unknown): StudioError {
   const named = BY_STATUS[foreign.getStatus?.() ?? foreign.statusCode ?? 0];
   if (named) return new StudioError(named, message);
   if (DATABASE_AWAY.test(code ?? '') || CONNECTION_LOST.test(message)) {
-    return new StudioError('DEPENDENCY_DOWN', 'the database does not answer: try again in a moment');
+    const remedy = 'the database does not answer: try again in a moment';
+    return new StudioError('DEPENDENCY_DOWN', remedy, [], { retryAfterS: AWAY_RETRY_S });
   }
   return new StudioError('INTERNAL', 'a fault of ours: it is logged, and trying again may help');
 }
