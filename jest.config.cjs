@@ -3,6 +3,7 @@ const shared = {
   testEnvironment: 'node',
   // Sources are read directly through the `studio-src` export condition: no build before a test.
   testEnvironmentOptions: { customExportConditions: ['studio-src', 'node', 'require', 'default'] },
+  moduleNameMapper: { '^fast-check$': '<rootDir>/tools/seeded-fast-check.cjs' },
   modulePathIgnorePatterns: ['/dist/', '/\\.cache/', '/\\.data/', '/\\.nx/'],
   transform: {
     '^.+\\.(t|j|mj)s$': [
@@ -33,7 +34,7 @@ module.exports = {
   // Three for two cores: many tests wait for a clock (an epoch's end, a lease, a time-out). Four at a time make servers late.
   maxWorkers: 3,
   // A guard against hangs, not a measure: one fsync on a busy disk took longer than Jest's five seconds.
-  testTimeout: 30_000,
+  testTimeout: 60_000,
   projects: [
     { ...shared, displayName: 'spec', testMatch: ['**/*.spec.ts'], testPathIgnorePatterns: ['\\.db\\.spec\\.ts$'] },
     {

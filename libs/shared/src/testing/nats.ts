@@ -2,6 +2,9 @@ import { readFileSync } from 'node:fs';
 import { connect, credsAuthenticator, type NatsConnection } from 'nats';
 import { testScoresServer, testServerUrls, type TestScoresServer } from './env';
 
+/** The servers run; a test's process may be late. */
+const CONNECT_TIMEOUT_MS = 60_000;
+
 export interface TestNats {
   url: string;
   connection: NatsConnection;
@@ -14,7 +17,7 @@ export interface TestNats {
 /** A connection to the NATS server of this Jest worker, without any stream. Call once per file. */
 export async function openTestNats(): Promise<TestNats> {
   const url = testServerUrls().nats;
-  const connection = await connect({ servers: url, name: 'test' });
+  const connection = await connect({ servers: url, name: 'test', timeout: CONNECT_TIMEOUT_MS });
   return cleared(url, connection);
 }
 
@@ -38,6 +41,7 @@ export async function openTestScores(): Promise<TestScores> {
   const connection = await connect({
     servers: url,
     name: 'test',
+    timeout: CONNECT_TIMEOUT_MS,
     authenticator: credsAuthenticator(readFileSync(files.registryCreds)),
   });
   const env = {
