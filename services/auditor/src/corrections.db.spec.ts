@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { threadFlags } from '@studio/shared/platform/thread-flags';
 import { TEST_POLICY, openAuditGround, type AuditGround } from '@studio/shared/testing/audit-ground';
 import { imageResult, type JobToFinish } from '@studio/shared/testing/finished-jobs';
 import { StandInQuerier, StandInRegistry } from '@studio/shared/testing/stand-ins';
@@ -219,10 +220,9 @@ describe('corrections', () => {
 
   /** As an operator runs it beside an auditor, from the sources. */
   async function command(...args: string[]): Promise<string> {
-    const flags = ['--conditions=studio-src', '--require', '@swc-node/register'];
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      [...flags, join(__dirname, 'grant-amnesty.ts'), ...args],
+      [...threadFlags(__filename), join(__dirname, 'grant-amnesty.ts'), ...args],
       { env: { POSTGRES_URL: ground.url } },
     );
     return stdout;

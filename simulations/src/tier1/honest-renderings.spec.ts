@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Piscina } from 'piscina';
 import { isBlank, isOverdriven, type Flatness } from '@studio/querier/checks/blank';
+import { threadFlags } from '@studio/shared/platform/thread-flags';
 import type { Asked, Rendering } from './honest-renderings';
 
 jest.setTimeout(300_000);
@@ -18,7 +19,7 @@ describe('an honest rendering', () => {
   const threads = new Piscina({
     filename: join(__dirname, 'honest-renderings.ts'),
     name: 'honestRenderings',
-    execArgv: ['--conditions=studio-src', '--require', '@swc-node/register'],
+    execArgv: threadFlags(__filename),
     maxThreads: 1,
   });
   afterAll(() => threads.close());

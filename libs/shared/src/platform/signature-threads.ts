@@ -9,9 +9,7 @@ import { StudioError } from '../domain/errors';
 import { hotkeyFromSeed, isSignature, verificationKey, type Signer, type Verifier } from '../protocol/hotkey';
 import { Batcher } from './batcher';
 import type { Task } from './signature-worker';
-
-/** Sources (tests) are compiled as the thread loads them; built files need nothing. */
-const SOURCE_LOADER = ['--conditions=studio-src', '--require', '@swc-node/register'];
+import { threadFlags } from './thread-flags';
 
 /**
  * About 10 ms of a thread's work: a later signature waits no longer for its turn. Under load the event loop pays for a
@@ -41,7 +39,7 @@ export class SignatureThreads implements Verifier {
     this.pool = new Piscina({
       filename: join(__dirname, `signature-worker${extension}`),
       name: 'run' satisfies keyof typeof import('./signature-worker'),
-      execArgv: extension === '.ts' ? SOURCE_LOADER : [],
+      execArgv: threadFlags(__filename),
       minThreads: threads,
       maxThreads: threads,
       concurrentTasksPerWorker: 1,

@@ -2,6 +2,7 @@
 import { extname, join } from 'node:path';
 import { Piscina } from 'piscina';
 import type { PerceptualThresholds } from '@studio/shared/domain/perceptual-thresholds';
+import { threadFlags } from '@studio/shared/platform/thread-flags';
 import type { FunctionalTask, PicturesTask } from './comparison-worker';
 import type { FunctionalVerdict } from './functional';
 import type { PerceptualComparison } from './perceptual';
@@ -14,9 +15,6 @@ const IDLE_MS = 30_000;
 
 /** Pixels lie outside this heap, and a comparison makes few objects beside them; the largest LoRA header fits. */
 const THREAD_HEAP_MB = 256;
-
-/** Sources (tests) are compiled as the thread loads them; built files need nothing. */
-const SOURCE_LOADER = ['--conditions=studio-src', '--require', '@swc-node/register'];
 
 /**
  * The files compared are our own, checked before they were stored: one that cannot be read is our fault, so every method
@@ -32,7 +30,7 @@ export class ComparisonPool {
       filename: join(__dirname, `comparison-worker${extension}`),
       // Loaded before the first task; without it a default export would be looked for.
       name: 'pictures' satisfies keyof typeof import('./comparison-worker'),
-      execArgv: extension === '.ts' ? SOURCE_LOADER : [],
+      execArgv: threadFlags(__filename),
       minThreads: 0,
       idleTimeout: IDLE_MS,
       maxThreads: threads,

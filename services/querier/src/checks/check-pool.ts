@@ -4,6 +4,7 @@
  */
 import { extname, join } from 'node:path';
 import { Piscina } from 'piscina';
+import { threadFlags } from '@studio/shared/platform/thread-flags';
 import { refuse, type Checked, type Refused } from './checked';
 import type { CleanImage, ImageExpectation } from './image-check';
 import type { LoraExpectation, LoraFacts } from './lora-check';
@@ -23,9 +24,6 @@ const THREAD_HEAP_MB = 256;
  */
 const LONGEST_CHECK_S = 30;
 const LOOK_MS = 1_000;
-
-/** Sources (tests) are compiled as the thread loads them; built files need nothing. */
-const SOURCE_LOADER = ['--conditions=studio-src', '--require', '@swc-node/register'];
 
 export interface CheckPoolOptions {
   threads?: number;
@@ -58,7 +56,7 @@ export class CheckPool {
       filename: join(__dirname, `check-worker${extension}`),
       // Loaded before the first task; without it a default export would be looked for.
       name: 'image' satisfies keyof typeof import('./check-worker'),
-      execArgv: extension === '.ts' ? SOURCE_LOADER : [],
+      execArgv: threadFlags(__filename),
       minThreads: warm,
       idleTimeout: IDLE_MS,
       maxThreads: threads,
