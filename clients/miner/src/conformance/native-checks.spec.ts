@@ -32,10 +32,15 @@ const threads = {
   ],
 };
 
-const closing: (() => Promise<unknown>)[] = [];
-let shared: Miner;
+/** For all that asks only for small jobs, as many at once as tests run: they wait for each other more than they compute. */
+let shared: StartedMiner;
 
-async function start(variables: Record<string, string> = {}): Promise<Miner> {
+interface StartedMiner {
+  miner: Miner;
+  close(): Promise<void>;
+}
+
+async function start(variables: Record<string, string> = {}): Promise<StartedMiner> {
   const folder = await mkdtemp(join(tmpdir(), 'conformance-'));
   const env = minerEnv({
     MINER_SEED: '11'.repeat(32),
@@ -46,16 +51,19 @@ async function start(variables: Record<string, string> = {}): Promise<Miner> {
     ...variables,
   });
   const miner = await startMiner({ env, hotkey, threads, log: pino({ level: 'silent' }) });
-  closing.push(() => miner.close().then(() => rm(folder, { recursive: true })));
-  return miner;
+  return { miner, close: () => miner.close().then(() => rm(folder, { recursive: true })) };
+}
+
+/** A miner for one test, gone with it: a job that it still works on would take the processor from the others. */
+async function withMiner<T>(variables: Record<string, string>, use: (miner: Miner) => Promise<T>): Promise<T> {
+  const { miner, close } = await start(variables);
+  return use(miner).finally(close);
 }
 
 beforeAll(async () => {
-  shared = await start();
+  shared = await start({ MINER_SLOTS_TRAINING: '8', MINER_SLOTS_INFERENCE: '8' });
 });
-afterAll(async () => {
-  for (const close of closing.splice(0)) await close();
-});
+afterAll(() => shared.close());
 
 async function findings(
   endpoint: string,
@@ -75,10 +83,14 @@ async function findings(
 const url = ({ port }: Miner): string => `http://127.0.0.1:${port}`;
 const failed = (all: Finding[]): string[] => all.filter(({ result }) => result === 'fail').map(({ name }) => name);
 
-async function failedWith(quirk: Quirk, checks: readonly Check<NativeProbe>[], miner = shared): Promise<string[]> {
+async function failedWith(
+  quirk: Quirk,
+  checks: readonly Check<NativeProbe>[],
+  { miner = shared.miner, ...target }: Partial<NativeTarget> & { miner?: Miner } = {},
+): Promise<string[]> {
   const quirky = await startQuirkyMiner(url(miner), hotkey, quirk);
   try {
-    return failed(await findings(quirky.url, checks));
+    return failed(await findings(quirky.url, checks, target));
   } finally {
     await quirky.close();
   }
@@ -87,24 +99,24 @@ async function failedWith(quirk: Quirk, checks: readonly Check<NativeProbe>[], m
 const named = (...names: string[]): Check<NativeProbe>[] => NATIVE_CHECKS.filter(({ name }) => names.includes(name));
 
 describe('the reference miner', () => {
-  it('keeps the whole contract, and no check is skipped', async () => {
+  it.concurrent('keeps the whole contract, and no check is skipped', async () => {
     const registered = [
       { kind: 'lora-training' as const, engine: 'ref-sep-v1' as const, slots: 1 },
       { kind: 'lora-inference' as const, engine: 'ref-sep-v1' as const, slots: 2 },
     ];
-    const all = await findings(url(shared), NATIVE_CHECKS, { registered });
+    const all = await withMiner({}, (miner) => findings(url(miner), NATIVE_CHECKS, { registered }));
     expect(all.filter(({ result }) => result !== 'pass')).toEqual([]);
     expect(all).toHaveLength(NATIVE_CHECKS.length);
   });
 
-  it('keeps it behind a proxy that changes nothing', async () => {
+  it.concurrent('keeps it behind a proxy that changes nothing', async () => {
     const quick = [...MANNERS_CHECKS, ...ADMISSION_CHECKS, ...RESULT_CHECKS, ...FILE_CHECKS];
     expect(await failedWith({ callbacks: {} }, quick)).toEqual([]);
   });
 
-  it('that takes jobs from anybody is told so, and not failed', async () => {
-    const open = await start({ MINER_ORCHESTRATOR: '' });
-    const all = await findings(url(open), named('unsigned-refused', 'stranger-refused'));
+  it.concurrent('that takes jobs from anybody is told so, and not failed', async () => {
+    const checks = named('unsigned-refused', 'stranger-refused');
+    const all = await withMiner({ MINER_ORCHESTRATOR: '' }, (miner) => findings(url(miner), checks));
     expect(all.map(({ result }) => result)).toEqual(['skip', 'skip']);
   });
 });
@@ -115,7 +127,7 @@ const on422 = (from: string, to: string): Quirk['reply'] => {
 const notFound = json(404, {});
 
 describe('a miner without manners fails exactly', () => {
-  it.each<[string, Quirk, string]>([
+  it.concurrent.each<[string, Quirk, string]>([
     [
       'whose health is no JSON',
       {
@@ -147,19 +159,19 @@ describe('a miner without manners fails exactly', () => {
     expect(await failedWith(quirk, MANNERS_CHECKS)).toEqual([name]);
   });
 
-  it('where it should: that is registered with other slots', async () => {
+  it.concurrent('where it should: that is registered with other slots', async () => {
     const registered = [{ kind: 'lora-training' as const, engine: 'ref-sep-v1' as const, slots: 7 }];
-    expect(failed(await findings(url(shared), MANNERS_CHECKS, { registered }))).toEqual(['capacity']);
+    expect(failed(await findings(url(shared.miner), MANNERS_CHECKS, { registered }))).toEqual(['capacity']);
   });
 
-  it('everything where nobody answers', async () => {
+  it.concurrent('everything where nobody answers', async () => {
     const all = await findings('http://127.0.0.1:9', named('health', 'keep-alive'));
     expect(all).toMatchObject([{ result: 'fail' }, { result: 'fail' }]);
   });
 });
 
 describe('a miner that does not look who asks fails exactly', () => {
-  it.each<[string, Quirk, string[]]>([
+  it.concurrent.each<[string, Quirk, string[]]>([
     ['unsigned requests', { tolerates: 'missing' }, ['unsigned-refused']],
     ['strangers', { tolerates: 'wrong-signer' }, ['stranger-refused']],
     ['requests for others', { tolerates: 'wrong-recipient' }, ['wrong-recipient-refused']],
@@ -180,13 +192,20 @@ const trainingOnly =
     request.kind === 'lora-training' ? change(request) : request;
 
 describe('a miner with wrong results fails exactly', () => {
+  // The longest wait first: the others go on beside it.
+  it.concurrent('where it should: profile slow', async () => {
+    const target = { patienceMs: 10_000 };
+    const all = await withMiner({ MINER_PROFILE: 'slow' }, (miner) => findings(url(miner), named('in-time'), target));
+    expect(failed(all)).toEqual(['in-time']);
+  });
+
   const seen = new Map<string, number>();
   const timesSeen = (request: MinerJobRequest): number => {
     const input = JSON.stringify(request.input);
     seen.set(input, (seen.get(input) ?? 0) + 1);
     return seen.get(input)!;
   };
-  it.each<[string, Quirk, string[]]>([
+  it.concurrent.each<[string, Quirk, string[]]>([
     [
       'fails its trainings',
       {
@@ -226,7 +245,7 @@ describe('a miner with wrong results fails exactly', () => {
     expect(await failedWith(quirk, [...RESULT_CHECKS, ...FILE_CHECKS])).toEqual(names);
   });
 
-  it.each<[ProfileName, string[]]>([
+  it.concurrent.each<[ProfileName, string[]]>([
     ['half-size', ['image-exact']],
     ['stale-lora', ['lora-exact']],
     ['dishonest', ['lora-exact', 'image-exact']],
@@ -237,18 +256,15 @@ describe('a miner with wrong results fails exactly', () => {
     ['rescaled-lora', ['lora-exact']],
     ['garbage', ['lora-valid', 'png-size']],
   ])('where it should: profile %s', async (profile, names) => {
-    const miner = await start({ MINER_PROFILE: profile });
-    expect(failed(await findings(url(miner), [...RESULT_CHECKS, ...FILE_CHECKS]))).toEqual(names);
+    const checks = [...RESULT_CHECKS, ...FILE_CHECKS];
+    const all = await withMiner({ MINER_PROFILE: profile }, (miner) => findings(url(miner), checks));
+    expect(failed(all)).toEqual(names);
   });
 
-  it('where it should: profile slow', async () => {
-    const miner = await start({ MINER_PROFILE: 'slow' });
-    expect(failed(await findings(url(miner), named('in-time'), { patienceMs: 10_000 }))).toEqual(['in-time']);
-  });
-
-  it('where it should: profile silent', async () => {
-    const miner = await start({ MINER_PROFILE: 'silent' });
-    const all = await findings(url(miner), [...RESULT_CHECKS, ...FILE_CHECKS], { patienceMs: 1_000 });
+  it.concurrent('where it should: profile silent', async () => {
+    const checks = [...RESULT_CHECKS, ...FILE_CHECKS];
+    const target = { patienceMs: 1_000 };
+    const all = await withMiner({ MINER_PROFILE: 'silent' }, (miner) => findings(url(miner), checks, target));
     expect(failed(all)).toEqual(['lora-inference', 'lora-training']);
     expect(all.filter(({ result }) => result === 'pass')).toEqual([]);
   });
@@ -256,7 +272,9 @@ describe('a miner with wrong results fails exactly', () => {
 
 describe('a miner that confuses its jobs fails exactly', () => {
   const isImages = (message: { body: Buffer }): boolean => message.body.includes('image_0');
-  it.each<[string, Quirk, string]>([
+  it.concurrent.each<[string, Quirk, string]>([
+    // The longest wait first: the others go on beside it.
+    ['calls back once', { callbacks: { once: true } }, 'callback-retried'],
     [
       'runs finished jobs again',
       { reply: (message) => (isImages(message) ? rewrapped(message) : message) },
@@ -275,11 +293,13 @@ describe('a miner that confuses its jobs fails exactly', () => {
       'cancel',
     ],
     ['works on after the deadline', { job: (job) => ({ ...job, timeout_ms: job.timeout_ms + 60_000 }) }, 'deadline'],
-    ['calls back once', { callbacks: { once: true } }, 'callback-retried'],
     ['repeats its signature', { callbacks: { staleSignature: true } }, 'callback-retried'],
   ])('where it should: it %s', async (_, quirk, name) => {
-    // What these leave behind takes the slots of the checks after them.
-    const checks = ['busy', 'cancel', 'deadline'].includes(name) ? named(name) : FLOW_CHECKS;
-    expect(await failedWith(quirk, checks, await start())).toEqual([name]);
+    // What these leave behind takes the slots of the checks after them; and what never settles need not be given long.
+    const unsettled = ['busy', 'cancel', 'deadline'].includes(name);
+    const checks = unsettled ? named(name) : FLOW_CHECKS;
+    // A callback that never comes again is awaited for the job's whole time.
+    const target = unsettled ? { settleMs: 1_000 } : quirk.callbacks?.once ? { patienceMs: 6_000 } : {};
+    expect(await withMiner({}, (miner) => failedWith(quirk, checks, { miner, ...target }))).toEqual([name]);
   });
 });

@@ -100,11 +100,11 @@ const busy: Check<NativeProbe> = {
     const { kind, slots } = await fillable(probe);
     const flood = await overfill(probe, kind, slots + 1);
     try {
-      await until(() => flood.answers.some((answer) => answer?.status === 429));
+      await until(probe, () => flood.answers.some((answer) => answer?.status === 429));
     } finally {
       await Promise.all(flood.jobs.map((job) => probe.cancel(job).catch(() => undefined)));
     }
-    await Promise.race([flood.all, sleep(SETTLE_MS)]);
+    await Promise.race([flood.all, sleep(settleMsOf(probe))]);
     const statuses = flood.answers.map((answer) => answer?.status ?? 'nothing');
     if (statuses.includes(200)) throw new Skip(`the longest ${kind} ended before the slots were full`);
     const refused = statuses.filter((status) => status === 429).length;
@@ -135,7 +135,7 @@ const cancels: Check<NativeProbe> = {
 /** The request may still be on its way in: asked again until it is known. */
 async function cancelled(probe: NativeProbe, job: TestJob): Promise<number> {
   let status = 404;
-  await until(async () => (status = (await probe.cancel(job)).status) !== 404);
+  await until(probe, async () => (status = (await probe.cancel(job)).status) !== 404);
   return status;
 }
 
@@ -162,13 +162,14 @@ const deadline: Check<NativeProbe> = {
 /** A small job is taken soon. */
 async function demandFree(probe: NativeProbe, kind: JobKind, after: string, change: string): Promise<void> {
   let status = 429;
-  await until(async () => {
+  await until(probe, async () => {
     const job = await testJob(probe, kind);
     status = (await probe.post(job)).status;
     if (status === 202) await job.awaited.arrival(1, job.request.timeout_ms);
     return status !== 429;
   });
-  demand(status === 200 || status === 202, `${SETTLE_MS} ms after ${after} a new job is answered ${status}`, change);
+  const seen = `${settleMsOf(probe)} ms after ${after} a new job is answered ${status}`;
+  demand(status === 200 || status === 202, seen, change);
 }
 
 const callbackRetried: Check<NativeProbe> = {
@@ -191,9 +192,13 @@ const callbackRetried: Check<NativeProbe> = {
   },
 };
 
-/** Polls, because the miner is another process: until it holds or has not for SETTLE_MS. */
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const over = AbortSignal.timeout(SETTLE_MS);
+function settleMsOf({ target }: NativeProbe): number {
+  return target.settleMs ?? SETTLE_MS;
+}
+
+/** Polls, because the miner is another process: until it holds or has not for as long as things may take to settle. */
+async function until(probe: NativeProbe, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const over = AbortSignal.timeout(settleMsOf(probe));
   while (!(await holds()) && !over.aborted) await sleep(POLL_MS);
 }
 

@@ -18,6 +18,8 @@ export interface NativeTarget {
   lora?: Buffer;
   /** Longest wait for one result. */
   patienceMs: number;
+  /** How long a slot may take to be free again after a cancel or a deadline, and to fill at first; as native-flow.ts where not given. */
+  settleMs?: number;
 }
 
 export interface Answer {
