@@ -41,7 +41,7 @@ class StubOrchestrator {
   readonly registrations: unknown[] = [];
   readonly files = new Map<string, Buffer>();
   readonly hotkey = hotkeyFromSeed('22'.repeat(32));
-  readonly progress: { step: number }[] = [];
+  readonly progress: { step: number; total: number }[] = [];
   /** Status of the next callbacks; 200 when used up. */
   answers: number[] = [];
   fetched = 0;
@@ -99,7 +99,8 @@ class StubOrchestrator {
   }
 
   private note({ headers }: IncomingMessage, body: Buffer, res: ServerResponse): void {
-    if (headers['x-callback-secret'] === 's3cret') this.progress.push(JSON.parse(body.toString()) as { step: number });
+    if (headers['x-callback-secret'] === 's3cret')
+      this.progress.push(JSON.parse(body.toString()) as (typeof this.progress)[0]);
     res.writeHead(204).end();
   }
 
@@ -266,10 +267,18 @@ describe('a miner', () => {
     while (stub.callbacks.length === 0) await stub.news();
     const { manifest } = await partsOf(await stub.callbacks[0]!.form);
     expect(manifest).toMatchObject({ job_id: job.job_id, status: 'completed' });
-    // Some seconds of work: it says how far it is.
-    const steps = stub.progress.map(({ step }) => step);
-    expect(steps.length).toBeGreaterThan(0);
-    expect(steps.every((step) => step > 0 && step <= 2_000)).toBe(true);
+  });
+
+  it('says how far it is, and what of', async () => {
+    const side = 64;
+    const large = Buffer.from(await encodePng({ rgb: Buffer.alloc(side * side * 3, 90), width: side, height: side }));
+    // Some ten seconds of work: on no machine over before the first report is due, a second after its start.
+    const long = { image: stub.file(large), resolution: side, steps: 2_000, rank: 32 };
+    await post(await start(), training({}, long));
+    while (stub.progress.length === 0) await stub.news();
+    const [{ step, total }] = stub.progress as [(typeof stub.progress)[0]];
+    expect([step > 0 && step <= 2_000, total]).toEqual([true, 2_000]);
+    expect(stub.callbacks).toHaveLength(0);
   });
 
   it('calls back again until the orchestrator has an answer', async () => {
