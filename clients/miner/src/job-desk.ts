@@ -75,10 +75,14 @@ export class JobDesk {
     const attempt = this.running.get(key);
     if (attempt) return { state: 'running', attempt };
     if (this.parts.book.hasResult(key)) return { state: 'done' };
-    if (this.closing.signal.aborted || this.busy(request.kind) >= this.parts.slots[request.kind])
-      return { state: 'busy' };
+    if (this.isClosing || this.busy(request.kind) >= this.parts.slots[request.kind]) return { state: 'busy' };
     const accepted = { request, deadlineMs: nowMs + request.timeout_ms, ...(orchestrator && { orchestrator }) };
     return { state: 'running', attempt: this.start(accepted, byCallback, nowMs) };
+  }
+
+  /** Takes no more work. */
+  get isClosing(): boolean {
+    return this.closing.signal.aborted;
   }
 
   /** Results that are made and not yet delivered. */

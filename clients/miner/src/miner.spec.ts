@@ -1,8 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { Agent, type IncomingMessage, type Server, type ServerResponse, createServer, request as ask } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hotkeyFromSeed } from '@studio/shared/protocol/hotkey';
@@ -189,6 +189,17 @@ async function partsOf(form: FormData): Promise<{ manifest: Record<string, unkno
 const formOf = ({ headers, body }: Reply): Promise<FormData> =>
   new Response(body, { headers: { 'content-type': String(headers['content-type']) } }).formData();
 
+/** Whether anybody listens there. */
+async function accepts(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  const [listens] = await Promise.race([
+    once(socket, 'connect').then(() => [true]),
+    once(socket, 'close').then(() => [false]),
+  ]).catch(() => [false]);
+  socket.destroy();
+  return listens!;
+}
+
 /** A LoRA made by the miner itself, at once. */
 async function trainNow(miner: Miner): Promise<Buffer> {
   const { files } = await partsOf(await formOf(await post(miner, training())));
@@ -267,6 +278,25 @@ describe('a miner', () => {
     while (stub.callbacks.length === 0) await stub.news();
     const { manifest } = await partsOf(await stub.callbacks[0]!.form);
     expect(manifest).toMatchObject({ job_id: job.job_id, status: 'completed' });
+  });
+
+  it('ends with the last reply, not with the keep-alive of its connection', async () => {
+    const miner = await start();
+    const agent = new Agent({ keepAlive: true });
+    const headers = { 'content-type': 'application/json', expect: '100-continue', 'transfer-encoding': 'chunked' };
+    const asking = ask({ port: miner.port, path: '/v1/jobs', method: 'POST', headers, agent });
+    asking.flushHeaders();
+    await once(asking, 'continue');
+    const closed = miner.close();
+    // Its idle connections are gone by then.
+    while (await accepts(miner.port)) await new Promise(setImmediate);
+    asking.end(JSON.stringify(training()));
+    const [reply] = (await once(asking, 'response')) as [IncomingMessage];
+    expect(reply.resume().statusCode).toBe(429);
+    const begunMs = performance.now();
+    await closed;
+    expect(performance.now() - begunMs).toBeLessThan(2_000);
+    agent.destroy();
   });
 
   it('says how far it is, and what of', async () => {

@@ -48,6 +48,7 @@ export function createServer(parts: ServerParts): FastifyInstance {
     return refuse(reply, error.statusCode ?? 500, error.message);
   });
   signReplies(server, parts);
+  endConnections(server, parts);
   server.get('/v1/health', async () => health(parts));
   server.get('/v1/capacity', async () => capacity(parts.offers));
   if (parts.publicMetrics) serveMetrics(server, parts.metrics);
@@ -130,6 +131,16 @@ function signReplies(server: FastifyInstance, { hotkey }: ServerParts): void {
     if (!caller || !(typeof payload === 'string' || payload instanceof Uint8Array)) return;
     const answered = { status: reply.statusCode, body: payload, nonce: caller.nonce, recipient: caller.hotkey };
     void reply.headers(signReply(answered, hotkey));
+  });
+}
+
+/**
+ * What is idle when the server closes is ended with it; a connection whose reply is on its way then would stay for the next
+ * request, and hold the end up for KEEP_ALIVE_MS. From the moment on at which the desk closes, each reply is its connection's last.
+ */
+function endConnections(server: FastifyInstance, { desk }: ServerParts): void {
+  server.addHook('onSend', async (_, reply) => {
+    if (desk.isClosing) void reply.header('connection', 'close');
   });
 }
 
