@@ -7,8 +7,12 @@ import type { FuzzReport } from './run';
 
 jest.setTimeout(600_000);
 
-/** All of them, and not a sample: they take 40 s of processor time. */
-const INPUTS = 100_000;
+/**
+ * A fifth of what `npm run fuzz` feeds, the first of the same: 2,000 to 6,000 of each target, of photographs 400. A check that fails
+ * or stands still on one input in a thousand is found in every run, and one that keeps 16 KiB of each reaches the limit; what is
+ * rarer is the command's to find.
+ */
+const INPUTS = 20_000;
 const SEED = 1;
 
 describe('tier 1 under files that nobody wrote', () => {
@@ -29,7 +33,7 @@ describe('tier 1 under files that nobody wrote', () => {
     });
   }
 
-  it('refuses or accepts each of 100,000, and neither fails, nor stands still, nor grows', async () => {
+  it('refuses or accepts each of 20,000, and neither fails, nor stands still, nor grows', async () => {
     const report = await fuzz('--inputs', `${INPUTS}`, '--seed', `${SEED}`);
     process.stdout.write(`fuzz: ${figuresOf(report, SEED, report.minutes)}\n`);
     expect(report.problems).toEqual([]);
