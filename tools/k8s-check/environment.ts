@@ -24,21 +24,38 @@ function containerProblems(
   container: Container,
   settings: ReadonlyMap<string, Variables>,
 ): Problem[] {
-  const say = (field: string, message: string): Problem => problem(resource, `${container.name}.${field}`, message);
+  const volumes = new Set((pod.volumes ?? []).map(({ name }) => name));
+  return variableProblems(container, variablesOf(container, settings), volumes).map(([field, message]) =>
+    problem(resource, `${container.name}.${field}`, message),
+  );
+}
+
+/** Field and what is wrong with it; nothing where the program is not ours. Pods and compose.yaml are held to the same. */
+export function variableProblems(
+  container: Container,
+  variables: Variables,
+  volumes: ReadonlySet<string>,
+): [field: string, message: string][] {
   try {
     const program = programOf(container);
     if (!program) return [];
-    const variables = variablesOf(container, settings);
     const unread = Object.keys(variables).filter((name) => !isRead(name, program.reads));
     return [
-      ...unread.map((name) => say(`env.${name}`, 'is not read by the program: remove it or correct its name')),
-      ...fileProblems(container, variables, new Set((pod.volumes ?? []).map(({ name }) => name))).map((name) =>
-        say(`env.${name}`, `${variables[name]} lies in no volume: mount the Secret there`),
-      ),
-      ...startProblems(() => program.load(variables, contentFor(variables))).map((line) => say('env', line)),
+      ...unread.map((name): [string, string] => [
+        `env.${name}`,
+        'is not read by the program: remove it or correct its name',
+      ]),
+      ...fileProblems(container, variables, volumes).map((name): [string, string] => [
+        `env.${name}`,
+        `${variables[name]} lies in no volume: mount the Secret there`,
+      ]),
+      ...startProblems(() => program.load(variables, contentFor(variables))).map((line): [string, string] => [
+        'env',
+        line,
+      ]),
     ];
   } catch (error) {
-    return [say('command', (error as Error).message)];
+    return [['command', (error as Error).message]];
   }
 }
 
@@ -79,11 +96,14 @@ function startProblems(load: () => void): string[] {
   }
 }
 
-/** Variables that name a file below a folder where nothing is mounted. */
+/** Where pods and compose.yaml's containers have their secrets. */
+const SECRETS = /^\/(run|secrets)\//;
+
+/** Variables that name a secret below a folder where nothing is mounted. */
 function fileProblems({ volumeMounts = [] }: Container, variables: Variables, volumes: ReadonlySet<string>): string[] {
   const folders = volumeMounts.filter(({ name }) => volumes.has(name)).map(({ mountPath }) => `${mountPath}/`);
   return Object.entries(variables)
-    .filter(([, value]) => value.startsWith('/run/'))
+    .filter(([, value]) => SECRETS.test(value))
     .filter(([, value]) => !folders.some((folder) => value.startsWith(folder)))
     .map(([name]) => name);
 }

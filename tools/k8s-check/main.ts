@@ -1,6 +1,7 @@
-/** Every overlay, or those named; or the manifests of `--file`, as overlay `dev` would hold them. */
+/** Every overlay, or those named, with compose.yaml and the Dockerfile; or the manifests of `--file`, as overlay `dev` would hold them. */
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
+import { composeProblems } from './compose';
 import { dockerfileProblems, lintProblems } from './dockerfile';
 import { overlayNames, parseManifests, renderOverlays } from './render';
 import { problemsOf } from './rules';
@@ -15,7 +16,7 @@ async function main([option, file, ...rest]: string[]): Promise<void> {
   const lines = [...rendered].flatMap(([name, resources]) => {
     return [...schema(resources.filter(isNew)), ...problemsOf(resources, name)].map(lineOf(name));
   });
-  finish([...lines, ...dockerfileProblems(), ...lintProblems()]);
+  finish([...lines, ...composeProblems(), ...dockerfileProblems(), ...lintProblems()]);
 }
 
 const seen = new Set<string>();

@@ -60,6 +60,7 @@ const BY_SCRIPT: Record<string, Program> = {
   'clients/miner/dist/main.js': miner,
   'clients/validator/dist/main.js run': validator,
   'tools/launcher/dist/cluster-demo.js': ofClass(ClusterDemoEnv),
+  'tools/launcher/dist/k8s-secrets.js': { reads: new Set(), load: () => undefined },
 };
 
 /** What an image starts by itself, as the Dockerfile says (dockerfile.ts holds the two together). */
@@ -68,6 +69,7 @@ export const BY_IMAGE: Record<string, string> = {
   auditor: 'services/auditor/dist/main.js',
   registry: 'services/registry/dist/main.js',
   migrate: 'libs/shared/dist/database/main.js migrate',
+  tools: 'clients/miner/dist/main.js',
 };
 
 /** Undefined for what is not ours: engines and their like. @throws Error for a program of ours that is not there, or not in the list. */

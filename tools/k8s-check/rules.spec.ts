@@ -1,8 +1,11 @@
-/** Each rule of our own, broken once in what an overlay renders to. `k8s:check` itself shows that the overlays keep them. */
+/** Each rule of our own, broken once in what an overlay renders to, in compose.yaml or in the Dockerfile. `k8s:check` itself shows that the overlays keep them. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { taskKind } from '@studio/shared/domain/task-kinds';
 import type { InferenceInput } from '@studio/shared/domain/job';
+import { composeProblems } from './compose';
 import { dockerfileProblems } from './dockerfile';
-import { overlayNames, renderOverlays } from './render';
+import { overlayNames, renderOverlays, ROOT } from './render';
 import { allContainers, titleOf, workloadsOf, type Container, type PodSpec, type Resource } from './resource';
 import { problemsOf } from './rules';
 import { LONGEST_INFERENCE_S, WORKER_GRACE_S } from './scaling';
@@ -476,5 +479,34 @@ describe('the Dockerfile', () => {
     const lines = dockerfileProblems('FROM node:24\nUSER node\n');
     expect(lines).toContain('Dockerfile: FROM node:24: give every stage a name');
     expect(lines).toContainEqual(expect.stringContaining('USER: has to be a number'));
+  });
+});
+
+describe('compose.yaml', () => {
+  const text = readFileSync(join(ROOT, 'compose.yaml'), 'utf8');
+
+  it('keeps every rule', () => {
+    expect(composeProblems(text)).toEqual([]);
+  });
+
+  it.each<[string, string, string, string]>([
+    ['a variable nobody reads', 'POLICY: demo', 'POLICIES: demo', 'registry: env.POLICIES: is not read'],
+    ['one that is missing', 'URL_SECRET_FILE:', '#', 'querier-api: env: URL_SECRET is not set'],
+    ['one that is wrong', "HTTP_PORT: '8080'", 'HTTP_PORT: http', 'querier-api: env: HTTP_PORT is "http"'],
+    [
+      'a host that is none',
+      '//registry:8080',
+      '//ledger:8080',
+      'miner-0: env.REGISTRY_URL: there is no service ledger',
+    ],
+    ['a secret that nobody makes', 'querier-secrets/url-secret', 'x/url', 'URL_SECRET_FILE: no secret /secrets/dev/x'],
+    ['secrets that are not mounted', 'target: /secrets', 'target: /keys', 'lies in no volume'],
+    ['a program that is not there', '/cluster-demo.js', '/demo.js', 'demo: command: starts'],
+    ['another target', 'target: auditor', 'target: registry', 'auditor: build.target: is registry'],
+    ['an image that nobody builds', 'build: { context: ., target: auditor }', '', 'no service builds it'],
+    ['two releases', 'studio/auditor:0.1.0', 'studio/auditor:0.0.9', '0.0.9: one release alone'],
+  ])('is refused with %s', (_what, right, wrong, line) => {
+    expect(text).toContain(right);
+    expect(composeProblems(text.replace(right, wrong))).toContainEqual(expect.stringContaining(line));
   });
 });
