@@ -12,6 +12,7 @@ import type { Container } from './resource';
 interface Service {
   image: string;
   build?: { target: string };
+  pull_policy?: string;
   command?: string[];
   environment?: Variables;
   volumes?: (string | { target: string })[];
@@ -50,10 +51,18 @@ function imageProblems(services: readonly Service[]): string[] {
   ];
 }
 
-function buildProblems({ image, build }: Service, say: Say): string[] {
+function buildProblems({ image, build, pull_policy }: Service, say: Say): string[] {
   const target = OURS.exec(image)?.[1];
-  if (!build || (build.target === target && build.target in BY_IMAGE)) return [];
-  return [say('build.target', `is ${build.target}, the image ${image}: name the same target of the Dockerfile`)];
+  if (target === undefined) return [];
+  const isRight = !build || (build.target === target && target in BY_IMAGE);
+  return [
+    ...(isRight
+      ? []
+      : [say('build.target', `is ${build.target}, the image ${image}: name the same target of the Dockerfile`)]),
+    ...(pull_policy === 'never'
+      ? []
+      : [say('pull_policy', 'has to be never: a registry may hold a stranger’s image of this name')]),
+  ];
 }
 
 /** `volume:target[:ro]`, or an anonymous volume's target alone. */

@@ -504,6 +504,7 @@ describe('compose.yaml', () => {
     ['a program that is not there', '/cluster-demo.js', '/demo.js', 'demo: command: starts'],
     ['another target', 'target: auditor', 'target: registry', 'auditor: build.target: is registry'],
     ['an image that nobody builds', 'build: { context: ., target: auditor }', '', 'no service builds it'],
+    ['an image from elsewhere', 'pull_policy: never', '', 'keys: pull_policy: has to be never'],
     ['two releases', 'studio/auditor:0.1.0', 'studio/auditor:0.0.9', '0.0.9: one release alone'],
   ])('is refused with %s', (_what, right, wrong, line) => {
     expect(text).toContain(right);
