@@ -31,17 +31,39 @@ const controllers = (folder: string): string[] =>
 
 interface Path {
   path: string;
+  pathType: string;
   backend: { service: { name: string } };
 }
 
-export function routeProblems(resources: readonly Resource[]): Problem[] {
-  return ofKind(resources, 'Ingress').flatMap((ingress) => {
-    const rules = (ingress.spec?.rules ?? []) as { http: { paths: Path[] } }[];
-    const open = new Set(
-      rules.flatMap(({ http }) =>
-        http.paths.map(({ path, backend }) => `${backend.service.name} ${path.split('/')[1]}`),
+export const routeProblems = (resources: readonly Resource[]): Problem[] => [
+  ...pathTypeProblems(resources),
+  ...missingRoutes(resources),
+];
+
+const pathsOf = (ingress: Resource): Path[] =>
+  ((ingress.spec?.rules ?? []) as { http: { paths: Path[] } }[]).flatMap(({ http }) => http.paths);
+
+/** All that ingress-nginx (1.12 and newer, strict-validate-path-type) admits in a path of type Prefix or Exact. */
+const STRICT_PATH = /^\/[\w/-]*$/;
+
+function pathTypeProblems(resources: readonly Resource[]): Problem[] {
+  return ofKind(resources, 'Ingress').flatMap((ingress) =>
+    pathsOf(ingress)
+      .filter(({ path, pathType }) => pathType !== 'ImplementationSpecific' && !STRICT_PATH.test(path))
+      .map(({ path, pathType }) =>
+        problem(
+          ingress,
+          'spec.rules',
+          `ingress-nginx refuses ${path} as ${pathType}, which may hold letters, digits, / _ - alone: ` +
+            'use pathType ImplementationSpecific',
+        ),
       ),
-    );
+  );
+}
+
+function missingRoutes(resources: readonly Resource[]): Problem[] {
+  return ofKind(resources, 'Ingress').flatMap((ingress) => {
+    const open = new Set(pathsOf(ingress).map(({ path, backend }) => `${backend.service.name} ${path.split('/')[1]}`));
     return Object.entries(SOURCES).flatMap(([service, folder]) =>
       controllers(folder)
         .flatMap((file) => firstParts(readFileSync(file, 'utf8')))

@@ -30,7 +30,7 @@ interface Fields {
   ports: Some<{ targetPort: string }>;
   maxUnavailable: number;
   tls: Some<{ hosts: string[] }>;
-  rules: Some<{ http: { paths: { path: string }[] } }>;
+  rules: Some<{ http: { paths: Some<{ path: string; pathType: string }> } }>;
   scaleTargetRef: { name: string };
   maxReplicas: number;
   advanced: { horizontalPodAutoscalerConfig: { behavior: { scaleDown: { policies: Some<{ value: number }> } } } };
@@ -245,6 +245,11 @@ describe('wiring', () => {
       'that keeps callbacks out',
       (s) => s.spec('Ingress/dippy-studio').rules[0].http.paths.splice(5, 1),
       'nobody outside reaches /miners of querier-api: add the path',
+    ],
+    [
+      'with a dot where the controller takes none',
+      (s) => s.spec('Ingress/dippy-studio').rules[0].http.paths.forEach((each) => (each.pathType = 'Prefix')),
+      'ingress-nginx refuses /.well-known as Prefix',
     ],
     ['that leads nowhere', (s) => s.remove('Service/registry'), 'there is no Service registry with a port http'],
   ])('refuses an ingress %s', (_what, change, line) => {
