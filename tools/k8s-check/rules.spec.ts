@@ -229,6 +229,11 @@ describe('wiring', () => {
       (s) => (s.main(API).envFrom![0]!.configMapRef!.name = 'x'),
       `${API}: spec.template: there is no ConfigMap/x`,
     ],
+    [
+      'more than a laptop has',
+      (s) => (s.main(API).resources!.requests!.cpu = '1'),
+      `${API}: resources.requests.cpu: asks for most of 2.15 CPUs`,
+    ],
     ['no claim', (s) => s.remove('PersistentVolumeClaim/artifacts'), 'there is no PersistentVolumeClaim/artifacts'],
     [
       'no account',

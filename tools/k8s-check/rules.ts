@@ -4,6 +4,7 @@ import { namespaceRules } from './namespace';
 import { networkRules } from './network';
 import { podRules, releaseRule } from './pods';
 import type { Problem, Resource } from './resource';
+import { roomRule } from './room';
 import { routeProblems } from './routes';
 import { scalingRules } from './scaling';
 import { wiringRules } from './wiring';
@@ -17,6 +18,7 @@ export function problemsOf(resources: readonly Resource[], overlay: string): Pro
     ...wiringRules(resources),
     ...routeProblems(resources),
     ...scalingRules(resources),
+    ...roomRule(resources, overlay),
     ...networkRules(resources, EDGES[overlay] ?? []),
     ...environmentRules(resources),
   ];
