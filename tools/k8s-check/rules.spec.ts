@@ -35,6 +35,7 @@ interface Fields {
   maxReplicas: number;
   advanced: { horizontalPodAutoscalerConfig: { behavior: { scaleDown: { policies: Some<{ value: number }> } } } };
   triggers: Some<{ metadata: { query: string; targetQueryValue: string } }>;
+  groups: Some<{ rules: Some<{ expr: string }> }>;
   podSelector: { matchLabels?: object; matchExpressions?: Some<{ values: string[] }> };
   ingress: Some<{ ports?: Some<{ port: number }> }>;
   egress: Some<{ to: Some<{ ipBlock: { cidr: string; except: string[] } }> }>;
@@ -318,6 +319,12 @@ describe('scaling and ending', () => {
           'ScaledObject/querier-worker',
         ).advanced.horizontalPodAutoscalerConfig.behavior.scaleDown.policies[0].value = 2),
       'has to take away one pod in 60 s',
+    ],
+    [
+      'an alert that cannot say whom it means',
+      'monitoring',
+      (s) => (s.spec('PrometheusRule/dippy-studio').groups[0].rules[0].expr = 'absent(up{job="auditor"} == 1)'),
+      'PrometheusRule/dippy-studio: StudioDown: names $labels.job, which its expr does not make',
     ],
     [
       'two autoscalers',

@@ -1,3 +1,4 @@
+import { alertRules } from './alerts';
 import { EDGES } from './edges';
 import { environmentRules } from './environment';
 import { namespaceRules } from './namespace';
@@ -18,6 +19,7 @@ export function problemsOf(resources: readonly Resource[], overlay: string): Pro
     ...wiringRules(resources),
     ...routeProblems(resources),
     ...scalingRules(resources),
+    ...alertRules(resources),
     ...roomRule(resources, overlay),
     ...networkRules(resources, EDGES[overlay] ?? []),
     ...environmentRules(resources),
