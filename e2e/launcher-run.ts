@@ -48,6 +48,11 @@ export class LauncherRun {
     return `${this.stderr.slice(-4_000)}\n${this.stdout.slice(-8_000)}`;
   }
 
+  /** Everything is done, checked and printed: what ends from now on is not started again. */
+  get isStopping(): boolean {
+    return this.stderr.includes('· stopping');
+  }
+
   /** The last line of stdout. */
   report(): RunReport {
     return JSON.parse(this.stdout.trimEnd().split('\n').at(-1)!) as RunReport;

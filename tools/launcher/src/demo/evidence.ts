@@ -1,5 +1,6 @@
 /** Reads, from outside the services, what the invariants are checked against: Postgres, the stream, HTTP, Redis, files. */
 import { existsSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Redis from 'ioredis';
 import { connect, consumerOpts, credsAuthenticator } from 'nats';
 import { Client } from 'pg';
@@ -95,7 +96,7 @@ export async function gatherEvidence(
       httpEvents: await allHttpEvents(operator, lastSeq),
       streamEvents: await allStreamEvents(system.endpoints.scores, lastSeq),
       served,
-      cached: await cachedScores(system.endpoints.redis, `scores:${policy.version}:${served.epoch}`),
+      cached: await cachedScores(system.endpoints.redis, `scores:${policy.version}:${served.epoch}`, operator),
       weights: readWeights(weightsFile(system.places)),
       exported: await verifiedExport(system, epoch),
     };
@@ -152,11 +153,19 @@ async function allStreamEvents({ url, files }: Endpoints['scores'], lastSeq: num
   }
 }
 
+/** A Redis that has just been started is empty until somebody asks the registry for scores; then it is filled within this time. */
+const REFILL_MS = 20_000;
+
 /** Hotkey → points, from the registry's sorted set: its members are `<kind>|<hotkey>`, `<kind>#|<hotkey>` and `#seq`. */
-async function cachedScores(url: string, key: string): Promise<Map<string, string>> {
-  const redis = new Redis(url, { maxRetriesPerRequest: 3 });
+async function cachedScores(url: string, key: string, operator: OperatorClient): Promise<Map<string, string>> {
+  const redis = new Redis(url, { maxRetriesPerRequest: 10 });
+  const read = (): Promise<string[]> => redis.zrange(key, 0, -1, 'WITHSCORES');
   try {
-    const flat = await redis.zrange(key, 0, -1, 'WITHSCORES');
+    let flat = await read();
+    for (const end = performance.now() + REFILL_MS; flat.length === 0 && performance.now() < end; flat = await read()) {
+      await operator.scores();
+      await sleep(200);
+    }
     const totals = new Map<string, bigint>();
     for (let i = 0; i < flat.length; i += 2) {
       const [kind, hotkey] = flat[i]!.split('|');
