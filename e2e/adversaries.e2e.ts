@@ -43,6 +43,8 @@ interface Outcome {
   caughtBy: string;
   why: string | null;
   awarded: number;
+  /** Of it: what is usual, given for results during which this process stood still. */
+  awardedVoid: number;
   reversed: number;
   quarantined: boolean;
 }
@@ -106,8 +108,10 @@ async function outcomeOf(name: string): Promise<Outcome> {
       WHERE a.hotkey = $1 AND a.state <> 'busy' ORDER BY a.sent_at, a.job_id`,
     [hotkey],
   );
-  const sums = await system.owner.query<{ awarded: string; reversed: string }>(
+  const sums = await system.owner.query<{ awarded: string; awarded_void: string; reversed: string }>(
     `SELECT COALESCE(sum(points) FILTER (WHERE type = 'award'), 0) AS awarded,
+            COALESCE(sum(points) FILTER (WHERE type = 'award' AND EXISTS (SELECT 1 FROM studio.attempts a
+              WHERE a.job_id = ledger.job_id AND a.state = 'accepted' AND a.void)), 0) AS awarded_void,
             COALESCE(-sum(points) FILTER (WHERE type = 'reversal'), 0) AS reversed FROM studio.ledger WHERE hotkey = $1`,
     [hotkey],
   );
@@ -126,6 +130,7 @@ async function outcomeOf(name: string): Promise<Outcome> {
     caughtBy: caught ? caughtBy(caught) : '',
     why: caught?.verdict ?? caught?.reason ?? null,
     awarded: Number(sums.rows[0]!.awarded) / 1e6,
+    awardedVoid: Number(sums.rows[0]!.awarded_void) / 1e6,
     reversed: Number(sums.rows[0]!.reversed) / 1e6,
     quarantined: (quarantines.rowCount ?? 0) > 0,
   };
@@ -181,11 +186,10 @@ it.each(['empty', 'garbage'])('"%s" is stopped by tier 1 at its first job and ea
   expect(outcomes.get(name)).toMatchObject({ accepted: 0, awarded: 0, caughtAtJob: 1, caughtBy: 'tier 1' });
 });
 
-it('"silent" never delivers, and "slow" delivers what is worth next to nothing', () => {
+it('"silent" never delivers, and "slow" delivers what is worth nothing', () => {
   expect(outcomes.get('silent')).toMatchObject({ accepted: 0, awarded: 0 });
   expect(outcomes.get('slow')).toMatchObject({ convicted: 0 });
-  // Nothing at all, unless this process stood still while it delivered: then it gets what is usual, as everybody does.
-  expect(worth(outcomes.get('slow')!)).toBeLessThan(honestWorth() / 2);
+  expect(outcomes.get('slow')!.awarded).toBe(outcomes.get('slow')!.awardedVoid);
 });
 
 const TIER_2: ProfileName[] = ['half-size', 'stale-lora', 'dishonest', 'fewer-steps', 'stale-image', 'noise', 'rescaled-lora']; // prettier-ignore
